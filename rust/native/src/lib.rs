@@ -1,0 +1,17 @@
+//! The extension `hutch._native`: one thin file a concept, each in three steps: extract what
+//! Python gave, detach from the interpreter for the work, convert the result.
+//!
+//! Banned here: logic. What computes lives in `hutch-core`, which knows no Python.
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+mod _native {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("DEBUG", cfg!(debug_assertions))
+    }
+}
