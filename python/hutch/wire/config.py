@@ -1,0 +1,109 @@
+"""Configuration: one frozen `Config`, one frozen `Limits`, every duration and every bound.
+
+Belongs here: the fields, their defaults and their words; from them come the command's
+options, the environment names, `--help` and the documentation's table. Banned here: reading
+files or the environment (`hutch.cli` does).
+
+A constant without a reason is a guess: where a neighbour's precedent or the contract sets a
+value, the field's text says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from hutch.wire.errors import Failure
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+
+def _limit(default: float, text: str) -> Any:
+    return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Every bound and every deadline, in bytes, seconds or a count, as the name says.
+
+    Tests run with 50 ms where production has 30 s.
+    """
+
+    body_bytes: int = _limit(96 * MIB, "largest JSON request body")
+    content_bytes: int = _limit(50 * MIB, "largest file read or written whole in JSON, or inlined")
+    listing_entries: int = _limit(50_000, "most entries of GET /files (the stream has no cap)")
+    header_bytes: int = _limit(256 * KIB, "largest request line with headers")
+    silence_seconds: float = _limit(15.0, "silence after which a stream sends a sign of life")
+    send_idle_seconds: float = _limit(300.0, "a response of which nothing is taken is closed")
+    stalled_responses: int = _limit(64, "above this many stalled responses the oldest go early")
+    stalled_grace_seconds: float = _limit(30.0, "how soon those may go")
+    body_idle_seconds: float = _limit(60.0, "a request body of which nothing arrives is given up")
+    keep_alive_seconds: float = _limit(75.0, "an idle connection is closed")
+    header_seconds: float = _limit(20.0, "a request line with headers must be complete")
+    drain_bytes: int = _limit(1 * MIB, "unread request body taken so that an early answer arrives")
+    drain_seconds: float = _limit(2.0, "and for how long")
+    message_bytes: int = _limit(4 * MIB, "largest WebSocket message")
+    ping_seconds: float = _limit(20.0, "a WebSocket is pinged")
+    pong_seconds: float = _limit(60.0, "a WebSocket that answers no ping is closed")
+    grace_seconds: float = _limit(5.0, "for what is under way after SIGTERM")
+    delete_seconds: float = _limit(3600.0, "longest removal of one tree")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """What `hutch serve` was told, complete."""
+
+    host: str = "127.0.0.1"
+    port: int = 9990
+    token: str = field(repr=False)
+    token_file: Path | None = None
+    state_dir: Path
+    cwd: Path = Path("/root")
+    allow_origins: tuple[str, ...] = ()
+    ready_file: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitField:
+    """One limit as an option: `--body-bytes`, `HUTCH_BODY_BYTES`."""
+
+    name: str
+    kind: type[int] | type[float]
+    default: float
+    text: str
+
+    @property
+    def option(self) -> str:
+        """The command-line option."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "HUTCH_" + self.name.upper()
+
+
+def limit_fields() -> tuple[LimitField, ...]:
+    """Every limit, in the order of `Limits`."""
+    return tuple(
+        LimitField(
+            name=one.name,
+            kind=int if isinstance(one.default, int) else float,
+            default=one.default,
+            text=str(one.metadata["text"]),
+        )
+        for one in dataclasses.fields(Limits)
+    )
+
+
+def check_limits(limits: Limits) -> Limits:
+    """`limits` itself. Raises `Failure` (bad_request) for one that is not positive."""
+    for one in limit_fields():
+        value = getattr(limits, one.name)
+        if not value > 0:
+            raise Failure("bad_request", f"{one.option}: {value}; give a positive number")
+    return limits
