@@ -89,15 +89,13 @@ class LimitField:
 
 def limit_fields() -> tuple[LimitField, ...]:
     """Every limit, in the order of `Limits`."""
-    return tuple(
-        LimitField(
-            name=one.name,
-            kind=int if isinstance(one.default, int) else float,
-            default=one.default,
-            text=str(one.metadata["text"]),
-        )
-        for one in dataclasses.fields(Limits)
-    )
+    return tuple(_limit_field(one) for one in dataclasses.fields(Limits))
+
+
+def _limit_field(one: dataclasses.Field[Any]) -> LimitField:
+    default: Any = one.default
+    kind = int if isinstance(default, int) else float
+    return LimitField(name=one.name, kind=kind, default=default, text=str(one.metadata["text"]))
 
 
 def check_limits(limits: Limits) -> Limits:

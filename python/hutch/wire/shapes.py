@@ -59,6 +59,23 @@ def _bare(type_: inspect.Type) -> inspect.Type:
     return type_
 
 
+def schema(type_: inspect.Type) -> dict[str, Any]:
+    """The JSON schema of a field that a query can hold."""
+    kind = _bare(type_)
+    match kind:
+        case inspect.BoolType():
+            return {"type": "boolean"}
+        case inspect.IntType(ge=low, le=high):
+            bounds = {"minimum": low, "maximum": high}
+            return {"type": "integer"} | {k: v for k, v in bounds.items() if v is not None}
+        case inspect.LiteralType(values=values):
+            return {"enum": list(values)}
+        case inspect.ListType():
+            return {"type": "array", "items": {"type": "string"}}
+        case _:
+            return {"type": "string"}
+
+
 # --- queries ---------------------------------------------------------------------------------
 
 

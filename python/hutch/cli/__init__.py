@@ -1,0 +1,20 @@
+"""The `hutch` command.
+
+Belongs here: options, environment, printing, exit codes. Banned here: everything that a
+program using the package as a library would want.
+"""
+
+from __future__ import annotations
+
+import click
+
+from hutch.cli.serve import serve
+
+
+@click.group()
+@click.version_option(package_name="hutch")
+def main() -> None:
+    """A workspace runtime: the server inside a microVM that gives a coding agent its hands."""
+
+
+main.add_command(serve)

@@ -1,0 +1,176 @@
+"""`hutch serve`: the runtime.
+
+Belongs here: its options, where its token comes from, what it prints. Banned here: what it
+does (`hutch.runtime.serve`). Source: wire contract, section 0.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hutch.cli.secrets import take_from_environment
+from hutch.wire.config import Config, Limits, check_limits, limit_fields
+from hutch.wire.errors import Failure
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _limit_options(command: F) -> F:
+    for one in reversed(limit_fields()):
+        command = click.option(
+            one.option,
+            one.name,
+            envvar=one.variable,
+            type=one.kind,
+            default=one.default,
+            show_default=True,
+            show_envvar=True,
+            help=one.text,
+        )(command)
+    return command
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=9990,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the token, read again on SIGHUP. HUTCH_TOKEN works too; without either one "
+    "is made and kept in the state directory.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="What outlives the process; /var/lib/hutch as root, else $XDG_STATE_HOME/hutch.",
+)
+@click.option(
+    "--cwd",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Working directory of commands; /root where it is there, else the home directory.",
+)
+@click.option(
+    "--allow-origin",
+    "allow_origins",
+    multiple=True,
+    help="Origin whose pages may ask; '*' for all. May be given more than once.",
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Receives {"url","pid","instance"} once the server listens.',
+)
+@click.option(
+    "--allow-debug-build", is_flag=True, help="Serve with an unoptimised extension all the same."
+)
+@_limit_options
+def serve(
+    *,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    state_dir: Path | None,
+    cwd: Path | None,
+    allow_origins: tuple[str, ...],
+    ready_file: Path | None,
+    allow_debug_build: bool,
+    **limits: float,
+) -> None:
+    """Start the runtime."""
+    # Before anything that might start a thread or log.
+    given = take_from_environment("HUTCH_TOKEN")
+    _require_server(allow_debug_build=allow_debug_build)
+    try:
+        config = _config(
+            given,
+            host=host,
+            port=port,
+            token_file=token_file,
+            state_dir=state_dir,
+            cwd=cwd or _default_cwd(),
+            allow_origins=allow_origins,
+            ready_file=ready_file,
+            limits=check_limits(Limits(**limits)),  # type: ignore[arg-type]  # click made the types
+        )
+        _run(config)
+    except Failure as failure:
+        raise click.ClickException(failure.message) from None
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _require_server(*, allow_debug_build: bool) -> None:
+    try:
+        import hutch.runtime.serve  # noqa: F401, PLC0415  # the extra may be missing
+        from hutch import _native  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("hutch"):
+            raise
+        raise click.ClickException(
+            f"{error.name} is missing; install it with: pip install 'hutch[server]'"
+        ) from None
+    if _native.DEBUG and not allow_debug_build:
+        raise click.ClickException(
+            "the extension is a debug build, many times slower; build it with "
+            "'maturin develop --release', or give --allow-debug-build"
+        )
+
+
+def _default_cwd() -> Path:
+    root = Path("/root")
+    try:
+        return root if root.is_dir() and any(True for _ in root.iterdir()) else Path.home()
+    except PermissionError:
+        return Path.home()
+
+
+def _config(given: str | None, *, token_file: Path | None, **rest: Any) -> Config:
+    from hutch.runtime import state  # noqa: PLC0415  # the extra may be missing
+
+    state_dir = rest.pop("state_dir") or state.default_state_dir()
+    if token_file is not None:
+        token = state.read_token(token_file)
+    elif given is not None:
+        token = state.check_token(given, source="HUTCH_TOKEN")
+    else:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        token, token_file = state.own_token(state_dir)
+    return Config(token=token, token_file=token_file, state_dir=state_dir, **rest)
+
+
+def _run(config: Config) -> None:
+    import trio  # noqa: PLC0415  # the extra may be missing
+
+    from hutch.runtime.serve import serve_runtime  # noqa: PLC0415
+    from hutch.server import Running  # noqa: PLC0415
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+
+    def ready(running: Running) -> None:
+        for line in _greeting(config, running.url):
+            click.echo(line)
+
+    trio.run(lambda: serve_runtime(config, ready=ready, warn=logging.getLogger("hutch").warning))
+
+
+def _greeting(config: Config, url: str) -> list[str]:
+    lines = [f"hutch listens on {url}"]
+    if config.token_file is None:
+        return lines
+    # Only to a terminal: elsewhere the output is somebody's log.
+    if not sys.stdout.isatty():
+        return [*lines, f"the token is in {config.token_file}"]
+    request = f"{url}/files/stream?path={config.cwd}&max_depth=1"
+    return [*lines, f"curl -N -H 'Authorization: Bearer {config.token}' '{request}'"]

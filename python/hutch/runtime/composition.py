@@ -1,0 +1,47 @@
+"""The runtime, composed: every service and its nursery, opened and closed in order.
+
+Belongs here: `Runtime` and `open_runtime`, the one place where services meet. Banned here:
+what a service does.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from hutch import _native
+from hutch.runtime import system
+from hutch.runtime.state import hold_state_dir
+from hutch.runtime.walk import Walks
+from hutch.wire.config import Config
+from hutch.wire.system import RuntimeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Every service of a running runtime. `instance` changes with each start."""
+
+    config: Config
+    instance: str
+    info: RuntimeInfo
+    walks: Walks
+
+
+@asynccontextmanager
+async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
+    """The runtime with its services under way.
+
+    Raises `Failure` (conflict) where another server holds the state directory.
+    """
+    with hold_state_dir(config.state_dir):
+        try:
+            yield Runtime(
+                config=config,
+                instance=secrets.token_hex(8),
+                info=system.runtime_info(),
+                walks=Walks(config.limits),
+            )
+        finally:
+            _native.pool_close()

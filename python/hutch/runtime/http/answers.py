@@ -1,0 +1,105 @@
+"""JSON routes over Quart-Trio: one view for all of them.
+
+Belongs here: running a handler and putting its answer, or its failure, into a response.
+Banned here: endpoints. Quart carries the bytes; its own parsing, error pages and timeouts
+stay unused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import msgspec
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from hutch.runtime.composition import Runtime
+from hutch.runtime.http.table import Answer, Call, JsonHandler, Route, Table
+from hutch.server.answers import failure_parts, request_id
+from hutch.wire import shapes
+from hutch.wire.errors import Failure
+
+_log = logging.getLogger(__name__)
+
+_JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+def quart_app(runtime: Runtime, table: Table) -> QuartTrio:
+    """The Quart application with every json route of the table."""
+    app = QuartTrio("hutch")
+    app.config["MAX_CONTENT_LENGTH"] = runtime.config.limits.body_bytes
+    # Both are total times; ours are idle ones, kept by hutch.server.
+    app.config["BODY_TIMEOUT"] = None
+    app.config["RESPONSE_TIMEOUT"] = None
+    app.url_map.strict_slashes = False
+    for route in table.routes:
+        if route.kind == "json":
+            rule = route.path.replace("{", "<").replace("}", ">")
+            endpoint = f"{route.method} {route.path}"
+            app.add_url_rule(rule, endpoint, _view(runtime, route), methods=[route.method])
+    return app
+
+
+def _view(runtime: Runtime, route: Route) -> Callable[..., Awaitable[Response]]:
+    async def view(**params: str) -> Response:
+        try:
+            return _response(route, await _apply(runtime, route, params))
+        except Failure as failure:
+            return _failed(failure)
+        except Exception:
+            identifier = request_id(request.scope)
+            _log.exception("unexpected error", extra={"request_id": identifier})
+            return _failed(Failure("internal", "an unexpected error; the server's log has it"))
+
+    return view
+
+
+async def _apply(runtime: Runtime, route: Route, params: dict[str, str]) -> msgspec.Struct | Answer:
+    handler = cast(JsonHandler, route.handler)
+    asked = await _asked(runtime, route)
+    return await handler(runtime, Call(asked, params, dict(request.scope["headers"])))
+
+
+async def _asked(runtime: Runtime, route: Route) -> Any:
+    if route.shape is None:
+        return None
+    query: bytes = request.scope["query_string"]
+    if route.source == "query":
+        return shapes.parse_query(route.shape, query)
+    try:
+        body = await request.get_data(as_text=False)
+    except RequestEntityTooLarge:
+        limit = runtime.config.limits.body_bytes
+        raise Failure(
+            "too_large", f"body: over {limit} bytes; PUT /files/raw takes a file of any size"
+        ) from None
+    if route.source == "body":
+        return shapes.parse_body(route.shape, body)
+    return shapes.parse_either(route.shape, query, body)
+
+
+def _response(route: Route, result: msgspec.Struct | Answer) -> Response:
+    answer = result if isinstance(result, Answer) else Answer(result)
+    headers = [_JSON, *answer.headers]
+    if not any(name == b"cache-control" for name, _ in answer.headers):
+        headers.append(_NO_STORE)
+    status = route.status if answer.status is None else answer.status
+    body = b"" if answer.value is None else msgspec.json.encode(answer.value)
+    return _quart_response(status, headers, body)
+
+
+def _failed(failure: Failure) -> Response:
+    return _quart_response(*failure_parts(failure, request_id(request.scope)))
+
+
+def _quart_response(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Response:
+    response = Response(body, status=status)
+    response.headers.clear()
+    for name, value in headers:
+        response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    response.headers["content-length"] = str(len(body))
+    return response

@@ -1,0 +1,79 @@
+"""Configuration in, running server out: what `hutch serve` does once it knows what to do.
+
+Belongs here: the order of opening and closing, and the signals. Banned here: options and
+printing (`hutch.cli`), endpoints, sockets.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable
+
+import trio
+
+from hutch.runtime.composition import open_runtime
+from hutch.runtime.http.app import Application
+from hutch.runtime.http.auth import Tokens
+from hutch.runtime.state import read_token, write_ready
+from hutch.server import Running, ServerConfig, serve
+from hutch.wire.config import Config
+from hutch.wire.errors import Failure
+
+
+async def serve_runtime(
+    config: Config,
+    *,
+    ready: Callable[[Running], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Runs until SIGTERM or SIGINT. `ready` is called once the listeners stand.
+
+    Raises `Failure` where the runtime cannot be opened, OSError where the port is taken.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
+            tokens = Tokens(config.token)
+            shutdown = trio.Event()
+            nursery.start_soon(_watch_signals, signals, shutdown, _reloading(config, tokens, warn))
+            running: Running = await nursery.start(
+                _serve, Application(runtime, tokens), config, shutdown, nursery.cancel_scope
+            )
+            if config.ready_file is not None:
+                write_ready(config.ready_file, url=running.url, instance=runtime.instance)
+            ready(running)
+
+
+async def _serve(
+    app: Application,
+    config: Config,
+    shutdown: trio.Event,
+    all_of_it: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[Running],
+) -> None:
+    server = ServerConfig(host=config.host, port=config.port, limits=config.limits)
+    await serve(app, server, shutdown=shutdown, task_status=task_status)
+    all_of_it.cancel()
+
+
+async def _watch_signals(
+    signals: AsyncIterator[int], shutdown: trio.Event, reload: Callable[[], None]
+) -> None:
+    async for number in signals:
+        if number == signal.SIGHUP:
+            reload()
+        else:
+            shutdown.set()
+
+
+def _reloading(config: Config, tokens: Tokens, warn: Callable[[str], None]) -> Callable[[], None]:
+    def reload() -> None:
+        if config.token_file is None:
+            warn("SIGHUP: there is no token file to read again")
+            return
+        try:
+            tokens.replace(read_token(config.token_file))
+        except Failure as failure:
+            warn(f"SIGHUP: {failure.message}; the token in force stays")
+
+    return reload

@@ -1,0 +1,103 @@
+"""The state directory: what outlives the process, one server at a time.
+
+Belongs here: making it, locking it, the token and the instance in it, the ready file.
+Banned here: what single services keep below it (they own their subdirectories).
+Source: wire contract, section 0; the table of `hutch serve`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from hutch.wire.errors import Failure
+
+_LEAST_TOKEN = 16
+
+
+def default_state_dir() -> Path:
+    """`/var/lib/hutch` as root, else `$XDG_STATE_HOME/hutch`."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/hutch")
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "hutch"
+
+
+@contextmanager
+def hold_state_dir(path: Path) -> Iterator[Path]:
+    """The state directory, made 0700 and locked against a second server.
+
+    Raises `Failure` (conflict) where another server holds it; OSError where it cannot be made.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(
+                "conflict",
+                f"another server uses the state directory {path}; stop it, or give --state-dir",
+            ) from None
+        yield path
+    finally:
+        os.close(lock)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Puts a 0600 file in place atomically."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_token(path: Path) -> str:
+    """The token in a file, without the blanks around it.
+
+    Raises `Failure` (bad_request) for one that is missing, unreadable, too short, or not
+    printable ASCII.
+    """
+    try:
+        text = path.read_bytes().decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure("bad_request", f"token file {path}: {error}") from None
+    return check_token(text, source=f"token file {path}")
+
+
+def check_token(text: str, *, source: str) -> str:
+    """`text` itself. Raises `Failure` (bad_request) where it cannot be a token."""
+    if len(text) < _LEAST_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
+        raise Failure(
+            "bad_request",
+            f"{source}: not a token; give at least {_LEAST_TOKEN} printable ASCII characters",
+        )
+    return text
+
+
+def own_token(state_dir: Path) -> tuple[str, Path]:
+    """The token kept in the state directory, made on first use: (token, its 0600 file)."""
+    path = state_dir / "token"
+    if path.exists():
+        return read_token(path), path
+    token = secrets.token_hex(32)
+    write_private(path, token.encode() + b"\n")
+    return token, path
+
+
+def write_ready(path: Path, *, url: str, instance: str) -> None:
+    """The ready file, atomically: `{"url","pid","instance"}`."""
+    told = {"url": url, "pid": os.getpid(), "instance": instance}
+    write_private(path, msgspec.json.encode(told) + b"\n")

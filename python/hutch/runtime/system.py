@@ -1,0 +1,43 @@
+"""Facts about the machine and this runtime.
+
+Belongs here: what `/runtime` tells. Banned here: facts that cost more than a look.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import pwd
+from importlib.metadata import version
+
+from hutch.wire.system import PROTOCOL_VERSION, RuntimeInfo
+
+CAPABILITIES = ("files", "files.stream", "files.hash", "files.raw", "files.preconditions")
+
+
+def login_shell() -> str:
+    """`$SHELL`, else `/bin/bash`, else `/bin/sh`."""
+    shell = os.environ.get("SHELL", "")
+    for candidate in (shell, "/bin/bash"):
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    return "/bin/sh"
+
+
+def home() -> str:
+    """The home directory of the server's user."""
+    return os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
+
+
+def runtime_info() -> RuntimeInfo:
+    """What this runtime is and can do."""
+    return RuntimeInfo(
+        os=platform.system().lower(),
+        arch=platform.machine(),
+        cpus=len(os.sched_getaffinity(0)),
+        home=home(),
+        shell=login_shell(),
+        protocol_version=PROTOCOL_VERSION,
+        capabilities=list(CAPABILITIES),
+        version=version("hutch"),
+    )

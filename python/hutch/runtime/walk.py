@@ -1,0 +1,103 @@
+"""Listing directories: a `WalkQuery` in, batches of finished bytes out.
+
+Belongs here: opening the extension's walk and waiting for its batches. Banned here: looking
+into the bytes. Source: wire contract, section 2, "List and stream".
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import trio
+
+from hutch import _native
+from hutch.wire.config import Limits
+from hutch.wire.errors import Failure, from_os_error
+from hutch.wire.walk import WalkQuery
+
+Form = Literal["stream", "children", "flat", "tree"]
+
+BATCH_BYTES: Final = 256 * 1024
+
+
+class Walk:
+    """A walk in progress: a `Source` of batches.
+
+    The eventfd stays open until `stop`, which any owner may call at any time, more than once.
+    """
+
+    def __init__(self, native: _native.Walk) -> None:
+        self._native = native
+        self._descriptor = native.fileno()
+        self._stopped = False
+
+    async def pull(self) -> bytes | None:
+        """The next batch, whole lines in a stream; None when the walk is complete.
+
+        Raises `Failure` where it cannot be completed.
+        """
+        while True:
+            try:
+                batch = self._native.try_next(BATCH_BYTES)
+            except OSError as error:
+                raise from_os_error(error) from error
+            if batch is not None:
+                return batch or None
+            await trio.lowlevel.wait_readable(self._descriptor)
+
+    def stop(self) -> None:
+        """Ends the walk and frees what it held."""
+        if self._stopped:
+            return
+        self._stopped = True
+        # Before the descriptor closes, or epoll would go on waiting for a number that the
+        # next open file reuses.
+        trio.lowlevel.notify_closing(self._descriptor)
+        self._native.close()
+
+    def statistics(self) -> _native.WalkStatistics:
+        """Counts of what the walk did: entries, opens, stats, batches, bytes."""
+        return self._native.statistics()
+
+
+def form_of(query: WalkQuery) -> Form:
+    """Which of the three list answers the query asks for."""
+    if query.flatten and query.nested:
+        return "flat"
+    return "tree" if query.nested else "children"
+
+
+class Walks:
+    """The service that opens walks."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def open(self, query: WalkQuery, form: Form) -> Walk:
+        """A walk under way; a missing, unreadable or wrong root fails here, before any answer.
+
+        Raises `Failure`: not_found, forbidden, bad_request (not a directory, a malformed glob).
+        """
+        try:
+            native = _native.Walk(
+                query.path,
+                form=form,
+                light=query.light,
+                include_hash=query.include_hash,
+                include_content=query.include_content,
+                include_extensions=query.include_extensions,
+                code_files_only=query.code_files_only,
+                use_gitignore=query.use_gitignore,
+                max_depth=query.max_depth,
+                path_filter=query.path_filter,
+                include_ext=query.include_ext,
+                ignore_patterns=[one.encode() for one in query.ignore_patterns],
+                max_content_budget=query.max_content_budget,
+                content_limit=self._limits.content_bytes,
+                entry_limit=self._limits.listing_entries,
+            )
+        except OSError as error:
+            raise from_os_error(error, path=query.path) from error
+        except ValueError as error:
+            raise Failure("bad_request", f"ignore_patterns: {error}") from error
+        return Walk(native)
