@@ -1,0 +1,179 @@
+"""What is common to all endpoints: tokens, errors, methods, parameters, the local spelling.
+
+Source: wire contract, section 1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import httpx2
+import pytest
+from tests.client import Client
+from tests.serving import Target
+
+from hutch.runtime.http.app import TABLE
+from hutch.runtime.http.table import Route
+
+pytestmark = pytest.mark.wire
+
+ROUTES = {f"{one.method} {one.path}": one for one in TABLE.routes}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+
+
+def filled(path: str) -> str:
+    return re.sub(r"\{\w+\}", "1", path)
+
+
+def bad_headers(token: str) -> dict[str, dict[str, str]]:
+    return {
+        "none": {},
+        "empty": {"Authorization": ""},
+        "no token": {"Authorization": "Bearer"},
+        "blank token": {"Authorization": "Bearer  "},
+        "wrong": {"Authorization": f"Bearer {'0' * len(token)}"},
+        "truncated": {"Authorization": f"Bearer {token[:-1]}"},
+        "longer": {"Authorization": f"Bearer {token}0"},
+        "upper case": {"Authorization": f"Bearer {token.upper()}"},
+        "other scheme": {"Authorization": f"Basic {token}"},
+        "bare": {"Authorization": token},
+    }
+
+
+@pytest.mark.parametrize("path", sorted({filled(one.path) for one in TABLE.routes} | {"/nope"}))
+def test_no_path_says_anything_without_the_token(target: Target, path: str) -> None:
+    spellings = (path, f"/runtimes/local{path}", path.replace("/f", "/%66"))
+    with httpx2.Client(base_url=target.url) as http:
+        for spelling in spellings:
+            for method in METHODS:
+                for name, headers in bad_headers(target.token).items():
+                    answer = http.request(method, spelling, headers=headers)
+                    is_open = path == "/health" and method in ("GET", "HEAD")
+                    wanted = 200 if is_open else 401
+                    assert answer.status_code == wanted, (method, spelling, name, answer.text)
+
+
+ODD_PATHS = ("/files/../files", "//files", "/files/", "/FILES", "/files;a", "/files%2Fread", "/%00")
+
+
+@pytest.mark.parametrize("path", ODD_PATHS)
+def test_odd_spellings_need_the_token_too(target: Target, client: Client, path: str) -> None:
+    raw = httpx2.URL(target.url).copy_with(raw_path=path.encode())
+    assert httpx2.get(raw).status_code == 401
+    assert client.http.get(raw).status_code in (200, 400, 404)
+
+
+def test_a_token_in_the_query_counts_for_nothing(target: Target) -> None:
+    assert httpx2.get(f"{target.url}/runtime?token={target.token}").status_code == 401
+
+
+def test_two_authorization_headers_are_refused(target: Target) -> None:
+    value = f"Bearer {target.token}"
+    headers = [("Authorization", value), ("Authorization", "Bearer wrong")]
+    assert httpx2.get(f"{target.url}/runtime", headers=headers).status_code == 401
+
+
+def test_the_scheme_is_taken_in_any_case(target: Target) -> None:
+    headers = {"Authorization": f"bearer {target.token}"}
+    assert httpx2.get(f"{target.url}/runtime", headers=headers).status_code == 200
+
+
+def test_health_says_ok_and_nothing_else(target: Target) -> None:
+    answer = httpx2.get(f"{target.url}/health")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_an_unknown_path_is_404_with_the_token(client: Client) -> None:
+    told = client.failure("GET", "/nope", 404)
+    assert told["code"] == "not_found"
+    assert "/nope" in told["error"]
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_other_methods_are_405_with_allow(client: Client, name: str) -> None:
+    path = ROUTES[name].path
+    allowed = {one.method for one in TABLE.routes if one.path == path}
+    allowed |= {"HEAD"} if "GET" in allowed else set()
+    for method in set(METHODS) - allowed:
+        answer = client.http.request(method, filled(path))
+        assert answer.status_code == 405, (method, answer.text)
+        assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+def test_head_works_where_get_does(client: Client, tree: object) -> None:
+    for path in ("/health", "/runtime", f"/files/stream?path={tree}", f"/files?path={tree}"):
+        get, head = client.http.get(path), client.http.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == get.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", ["/runtime", "/runtimes", "/desktop/status", "/health"])
+def test_the_local_spelling_is_the_same(client: Client, path: str) -> None:
+    assert client.json(f"/runtimes/local{path}") == client.json(path)
+
+
+def test_every_answer_has_its_own_request_id(client: Client) -> None:
+    found = [client.get("/runtime").headers["x-request-id"] for _ in range(3)]
+    assert len(set(found)) == 3
+    assert all(found)
+
+
+def test_runtime_tells_the_documented_facts(client: Client) -> None:
+    told = client.json("/runtime")
+    assert told["success"] is True
+    assert (told["os"], told["cpus"] > 0) == ("linux", True)
+    assert {"arch", "home", "shell", "protocol_version", "capabilities"} <= set(told)
+    targets = client.json("/runtimes")
+    assert (targets["version"], targets["default_target"]) == (1, "local")
+    (local,) = targets["targets"]
+    assert (local["id"], local["local"], local["available"]) == ("local", True, True)
+    assert local["runtime"]["arch"] == told["arch"]
+
+
+def test_desktop_is_not_there(client: Client) -> None:
+    assert client.json("/desktop/status") == {
+        "success": True,
+        "supported": False,
+        "enabled": False,
+        "available": False,
+        "credentials": False,
+        "transports": [],
+    }
+
+
+def test_answers_are_not_stored(client: Client) -> None:
+    assert client.get("/runtime").headers["cache-control"] == "no-store"
+    assert client.get("/nope").headers["cache-control"] == "no-store"
+
+
+def test_a_preflight_is_answered_without_a_token_and_grants_nothing(target: Target) -> None:
+    headers = {"Origin": "https://page.example", "Access-Control-Request-Method": "GET"}
+    answer = httpx2.options(f"{target.url}/files", headers=headers)
+    assert answer.status_code == 204
+    assert "access-control-allow-origin" not in answer.headers
+
+
+JSON_BODIES = [one for one in TABLE.routes if one.source != "query"]
+BAD_BODIES = {
+    "malformed": b"{",
+    "list": b"[]",
+    "NaN": b'{"path": NaN}',
+    "number": b"1",
+    "not UTF-8": b'{"path":"\xff"}',
+}
+
+
+@pytest.mark.parametrize("route", JSON_BODIES, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("case", BAD_BODIES)
+def test_a_bad_body_is_400(client: Client, route: Route, case: str) -> None:
+    told = client.failure(route.method, route.path, 400, content=BAD_BODIES[case])
+    assert told["code"] == "bad_request"
+    assert "body" in told["error"]
+
+
+def test_openapi_names_every_route(client: Client) -> None:
+    document = json.loads(client.get("/openapi.json").content)
+    assert document["openapi"].startswith("3.1")
+    for route in TABLE.routes:
+        assert route.method.lower() in document["paths"][route.path]
