@@ -1,0 +1,255 @@
+"""`hutch serve`: tokens, files it writes, signals, and what it never shows.
+
+Source: wire contract, section 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+from tests.client import Client
+from tests.serving import Target, serving
+
+from hutch.wire.config import limit_fields
+
+COMMAND = [sys.executable, "-m", "hutch.cli", "serve"]
+
+
+def eventually(holds: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    """Waits for something that tells nobody when it comes about."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "did not come about"
+        time.sleep(0.02)
+
+
+def run(*options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *options],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_ready_file_tells_url_pid_and_instance(tmp_path: Path) -> None:
+    with serving(tmp_path) as target:
+        told = json.loads((tmp_path / "ready.json").read_text())
+        assert (told["url"], told["pid"]) == (target.url, target.pid)
+        assert told["instance"]
+        assert httpx2.get(f"{told['url']}/health").status_code == 200
+
+
+def test_the_instance_changes_with_each_start(tmp_path: Path) -> None:
+    found = set()
+    for _ in range(2):
+        with serving(tmp_path):
+            found.add(json.loads((tmp_path / "ready.json").read_text())["instance"])
+    assert len(found) == 2
+
+
+def test_the_token_of_the_environment_is_gone_before_the_port_opens(tmp_path: Path) -> None:
+    with serving(tmp_path) as target:
+        environment = Path(f"/proc/{target.pid}/environ").read_bytes()
+        command_line = Path(f"/proc/{target.pid}/cmdline").read_bytes()
+        assert target.token.encode() not in environment
+        assert target.token.encode() not in command_line
+        with target.client() as client:
+            client.json("/runtime")
+            client.get("/files", path="/nope")
+    assert target.token not in target.log.read_text()
+
+
+def test_a_token_is_made_kept_and_used_again(tmp_path: Path) -> None:
+    without = {"HUTCH_TOKEN": ""}
+    tokens = set()
+    for _ in range(2):
+        with serving(tmp_path, environment=without) as target:
+            kept = target.state_dir / "token"
+            assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+            assert stat.S_IMODE(target.state_dir.stat().st_mode) == 0o700
+            token = kept.read_text().strip()
+            tokens.add(token)
+            with target.client(token=token) as client:
+                client.json("/runtime")
+            log = target.log.read_text()
+            assert token not in log
+            assert str(kept) in log
+    assert len(tokens) == 1
+
+
+def test_a_terminal_is_given_a_curl_line_that_works(tmp_path: Path) -> None:
+    main, side = pty.openpty()
+    ready = tmp_path / "ready.json"
+    options = ["--port=0", f"--state-dir={tmp_path / 'state'}", f"--ready-file={ready}"]
+    environment = {name: value for name, value in os.environ.items() if name != "HUTCH_TOKEN"}
+    process = subprocess.Popen(
+        [*COMMAND, *options, f"--cwd={tmp_path}"], stdout=side, stderr=side, env=environment
+    )
+    try:
+        os.close(side)
+        shown = ""
+        while "curl" not in shown or "\n" not in shown[shown.index("curl") :]:
+            shown += os.read(main, 65536).decode()
+        line = shown[shown.index("curl") :].splitlines()[0]
+        answer = subprocess.run(
+            ["/bin/sh", "-c", line], capture_output=True, text=True, check=False
+        )
+        assert answer.stdout.splitlines()[-1].startswith('{"event":"done"'), answer
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+        os.close(main)
+
+
+def test_a_token_file_is_read_again_on_sighup(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first-token-0123456789\n")
+    with serving(tmp_path, f"--token-file={file}", environment={"HUTCH_TOKEN": ""}) as target:
+        old = target.client(token="first-token-0123456789")
+        old.json("/runtime")
+        file.write_text("second-token-0123456789\n")
+        os.kill(target.pid, signal.SIGHUP)
+        new = target.client(token="second-token-0123456789")
+        eventually(lambda: new.get("/runtime").status_code == 200)
+        assert old.get("/runtime").status_code == 401
+
+
+def test_connections_of_the_old_token_are_closed(tmp_path: Path, tree: Path) -> None:
+    for number in range(20_000):
+        (tree / f"{'x' * 200}{number}").touch()
+    file = tmp_path / "token"
+    file.write_text("first-token-0123456789\n")
+    with serving(tmp_path, f"--token-file={file}", environment={"HUTCH_TOKEN": ""}) as target:
+        with (
+            target.client(token="first-token-0123456789") as old,
+            old.http.stream("GET", f"/files/stream?path={tree}") as stream,
+        ):
+            chunks = stream.iter_raw(65536)
+            next(chunks)
+            file.write_text("second-token-0123456789\n")
+            os.kill(target.pid, signal.SIGHUP)
+            new = target.client(token="second-token-0123456789")
+            eventually(lambda: new.get("/runtime").status_code == 200)
+            with pytest.raises(httpx2.RemoteProtocolError):
+                for _ in chunks:
+                    pass
+
+
+def test_a_token_file_that_is_bad_on_sighup_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first-token-0123456789\n")
+    with serving(tmp_path, f"--token-file={file}", environment={"HUTCH_TOKEN": ""}) as target:
+        file.write_text("short\n")
+        os.kill(target.pid, signal.SIGHUP)
+        eventually(lambda: "SIGHUP" in target.log.read_text())
+        with target.client(token="first-token-0123456789") as client:
+            client.json("/runtime")
+
+
+def test_two_servers_cannot_share_a_state_directory(tmp_path: Path) -> None:
+    with serving(tmp_path) as target:
+        done = run("--port=0", f"--state-dir={target.state_dir}")
+        assert done.returncode == 1
+        assert str(target.state_dir) in done.stderr
+
+
+def test_a_taken_port_is_said_plainly(tmp_path: Path) -> None:
+    with serving(tmp_path / "one") as target:
+        done = run(f"--port={target.port}", f"--state-dir={tmp_path / 'two'}")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert str(target.port) in done.stderr or "in use" in done.stderr
+
+
+BAD_OPTIONS = {
+    "token too short": (["--port=0"], {"HUTCH_TOKEN": "short"}, "HUTCH_TOKEN"),
+    "token file missing": (["--token-file=/nope"], {}, "/nope"),
+    "port": (["--port=65536"], {}, "port"),
+    "limit": (["--body-bytes=-1"], {}, "body-bytes"),
+    "limit in the environment": ([], {"HUTCH_BODY_BYTES": "x"}, "HUTCH_BODY_BYTES"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_a_bad_option_is_named(tmp_path: Path, case: str) -> None:
+    options, environment, name = BAD_OPTIONS[case]
+    done = run(f"--state-dir={tmp_path}", *options, env=environment)
+    assert done.returncode != 0
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_each_limit_is_an_option_and_a_variable() -> None:
+    shown = "".join(run("--help").stdout.split())
+    for one in limit_fields():
+        assert one.option in shown
+        assert one.variable in shown
+
+
+def test_a_limit_of_the_environment_holds(tmp_path: Path, tree: Path) -> None:
+    for number in range(20):
+        (tree / str(number)).touch()
+    environment = {"HUTCH_LISTING_ENTRIES": "7"}
+    with serving(tmp_path, environment=environment) as target, target.client() as client:
+        told = client.json("/files", path=tree)
+        assert (told["count"], told["truncated"]) == (7, True)
+
+
+def test_sigterm_ends_it_with_exit_code_0(tmp_path: Path) -> None:
+    with serving(tmp_path) as target:
+        begun = time.monotonic()
+        os.kill(target.pid, signal.SIGTERM)
+        eventually(lambda: not _lives(target))
+        assert time.monotonic() - begun < 10
+
+
+def _lives(target: Target) -> bool:
+    try:
+        return Path(f"/proc/{target.pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_sigterm_ends_it_whatever_clients_do(tmp_path: Path, tree: Path) -> None:
+    for number in range(20_000):
+        (tree / f"{'x' * 200}{number}").touch()
+    with serving(tmp_path) as target:
+        clients = [target.client() for _ in range(10)]
+        streams = [
+            one.http.send(one.http.build_request("GET", f"/files/stream?path={tree}"), stream=True)
+            for one in clients
+        ]
+        assert {one.status_code for one in streams} == {200}
+        begun = time.monotonic()
+        os.kill(target.pid, signal.SIGTERM)
+        eventually(lambda: not _lives(target), seconds=12)
+        assert time.monotonic() - begun < 10
+
+
+def test_origins_are_configured(tmp_path: Path) -> None:
+    page = "https://page.example"
+    with serving(tmp_path, f"--allow-origin={page}") as target:
+        headers = {"Origin": page, "Access-Control-Request-Method": "PUT"}
+        answer = httpx2.options(f"{target.url}/files/write", headers=headers)
+        assert answer.status_code == 204
+        assert answer.headers["access-control-allow-origin"] == page
+        assert "access-control-allow-credentials" not in answer.headers
+        with Client(target.url, target.token) as client:
+            answer = client.http.get("/runtime", headers={"Origin": page})
+            assert answer.headers["access-control-allow-origin"] == page
+            answer = client.http.get("/runtime", headers={"Origin": "https://other.example"})
+            assert "access-control-allow-origin" not in answer.headers
