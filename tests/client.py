@@ -55,16 +55,16 @@ class Client:
         self.validate(method, path, answer)
         return answer
 
-    def get(self, path: str, **query: object) -> httpx2.Response:
+    def get(self, path: str, /, **query: object) -> httpx2.Response:
         return self.request("GET", path, query=query)
 
-    def json(self, path: str, **query: object) -> Json:
+    def json(self, path: str, /, **query: object) -> Json:
         """A GET that must succeed."""
         answer = self.get(path, **query)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def lines(self, path: str, **query: object) -> list[Json]:
+    def lines(self, path: str, /, **query: object) -> list[Json]:
         """An NDJSON answer, each line decoded; the last must be the `done` event."""
         answer = self.get(path, **query)
         assert answer.status_code == 200, answer.text
@@ -72,7 +72,7 @@ class Client:
         assert found[-1].get("event") == "done", found[-1]
         return found
 
-    def entries(self, path: str = "/files/stream", **query: object) -> list[Json]:
+    def entries(self, path: str = "/files/stream", /, **query: object) -> list[Json]:
         """The entries of a stream, without its events."""
         return [one for one in self.lines(path, **query) if "event" not in one]
 

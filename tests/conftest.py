@@ -30,3 +30,32 @@ def tree(tmp_path: Path) -> Path:
     place = tmp_path / "tree"
     place.mkdir()
     return place
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--strict-skips",
+        action="store_true",
+        help="fail where a test is skipped that is not in tests/allowed-skips.txt",
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for line in _unlisted_skips(terminalreporter) if config.option.strict_skips else ():
+        terminalreporter.write_line(f"skipped, and not in tests/allowed-skips.txt: {line}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.option.strict_skips and reporter and _unlisted_skips(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unlisted_skips(reporter: pytest.TerminalReporter) -> list[str]:
+    lines = (Path(__file__).parent / "allowed-skips.txt").read_text().splitlines()
+    allowed = tuple(line.split()[0] for line in lines if line and not line.startswith("#"))
+    found = [str(one.nodeid) for one in reporter.stats.get("skipped", ())]
+    return [one for one in found if not one.startswith(allowed)]

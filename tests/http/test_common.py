@@ -93,7 +93,7 @@ def test_an_unknown_path_is_404_with_the_token(client: Client) -> None:
 @pytest.mark.parametrize("name", ROUTES)
 def test_other_methods_are_405_with_allow(client: Client, name: str) -> None:
     path = ROUTES[name].path
-    allowed = {one.method for one in TABLE.routes if one.path == path}
+    allowed: set[str] = {one.method for one in TABLE.routes if one.path == path}
     allowed |= {"HEAD"} if "GET" in allowed else set()
     for method in set(METHODS) - allowed:
         answer = client.http.request(method, filled(path))

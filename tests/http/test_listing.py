@@ -248,7 +248,7 @@ def test_the_default_depth_is_20(client: Client, tree: Path) -> None:
     assert [one for one in entries if one.get("depth_limited")] == [entries[-1]]
 
 
-FILTERS = {
+FILTERS: dict[str, tuple[Json, set[str]]] = {
     "path filter": ({"path_filter": "DEEP"}, {"a/deep", "a/deep/er", "a/deep/er/x.rs"}),
     "path filter spans": ({"path_filter": "deep/er/x"}, {"a/deep/er/x.rs"}),
     "path filter is relative": ({"path_filter": "/tree/"}, set()),

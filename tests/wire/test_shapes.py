@@ -23,7 +23,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     kind: Literal["a", "b"] = "a"
 
 
-TAKEN = {
+TAKEN: dict[str, tuple[bytes, dict[str, object]]] = {
     "least": (b"path=/a", {"path": b"/a"}),
     "encoded": (b"path=%2Fa%20b+c", {"path": b"/a b c"}),
     "base64": (b"path_b64=L2E", {"path": b"/a"}),

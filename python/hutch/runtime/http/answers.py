@@ -71,7 +71,7 @@ async def _asked(runtime: Runtime, route: Route) -> Any:
     if route.source == "query":
         return shapes.parse_query(route.shape, query)
     try:
-        body = await request.get_data(as_text=False)
+        body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]  # not text
     except RequestEntityTooLarge:
         limit = runtime.config.limits.body_bytes
         raise Failure(

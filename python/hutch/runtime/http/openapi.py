@@ -142,7 +142,7 @@ def _query_parameter(field: inspect.Field, *, may_require: bool) -> list[dict[st
 
 def _schema_of(field: inspect.Field) -> dict[str, Any]:
     schema = shapes.schema(field.type)
-    if not field.required and field.default is not inspect.NODEFAULT:
+    if not field.required and field.default is not msgspec.NODEFAULT:
         schema = {**schema, "default": field.default}
     return schema
 
