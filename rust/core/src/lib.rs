@@ -4,4 +4,7 @@
 //! bytes it makes of it. Banned here: Python (the bindings live in `rust/native`), HTTP,
 //! logging, global state other than the one pool and the caches it names.
 
+pub mod error;
+pub mod names;
 pub mod rules;
+pub mod stop;

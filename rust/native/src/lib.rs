@@ -3,11 +3,20 @@
 //!
 //! Banned here: logic. What computes lives in `hutch-core`, which knows no Python.
 
+mod error;
+mod names;
+mod stop;
+
 use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _native {
     use super::*;
+
+    #[pymodule_export]
+    use crate::names::{extension, is_code};
+    #[pymodule_export]
+    use crate::stop::Stop;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,55 @@
+"""Lanes: blocking work in threads, so many at a time of each kind, and never abandoned.
+
+Belongs here: `Lane`. Banned here: what the work is. Trio's one default limiter let 45
+blocked reads stop everything else for seconds; a lane a kind keeps them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from hutch._native import Stop
+
+T = TypeVar("T")
+
+
+class Lane:
+    """At most `width` threads of one kind of blocking work."""
+
+    def __init__(self, width: int) -> None:
+        self._limiter = trio.CapacityLimiter(width)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Runs short blocking work to its end, whoever goes away meanwhile."""
+        return await trio.to_thread.run_sync(work, limiter=self._limiter)
+
+    async def run_stoppable(self, work: Callable[[Stop], T]) -> T:
+        """Runs work that looks at its flag; a cancelled caller sets the flag and waits.
+
+        `work` raises InterruptedError once the flag is set; the caller sees its own
+        cancellation instead.
+        """
+        stop = Stop()
+        finished = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_set_when_cancelled, stop, finished)
+            with trio.CancelScope(shield=True):
+                try:
+                    return await trio.to_thread.run_sync(work, stop, limiter=self._limiter)
+                except InterruptedError:
+                    if not stop.is_set():
+                        raise
+                finally:
+                    finished.set()
+        raise AssertionError("the flag is set only when the caller was cancelled")
+
+
+async def _set_when_cancelled(stop: Stop, finished: trio.Event) -> None:
+    try:
+        await finished.wait()
+    except trio.Cancelled:
+        stop.set()
+        raise
