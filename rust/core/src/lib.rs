@@ -5,6 +5,7 @@
 //! logging, global state other than the one pool and the caches it names.
 
 pub mod error;
+pub mod json;
 pub mod names;
 pub mod rules;
 pub mod stop;

@@ -5,9 +5,9 @@
 
 use hutch_core::error::Error;
 use pyo3::PyErr;
+use pyo3::Python;
 use pyo3::exceptions::{PyInterruptedError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::types::PyBytes;
-use pyo3::Python;
 
 /// The Python exception for an error of the core.
 pub(crate) fn to_python(error: Error) -> PyErr {

@@ -1,0 +1,185 @@
+//! The inside of JSON strings: escaping of text, and of bytes that may not be text.
+//!
+//! Belongs here: turning bytes into what stands between two quotes. Banned here: quotes,
+//! keys, objects; whoever builds an answer writes those.
+//!
+//! Source: RFC 8259, section 7. Only what must be escaped is: `"`, `\` and what lies below
+//! U+0020; DEL, U+2028 and the rest stand as they are.
+
+/// What stands for each byte that is not UTF-8, as one replacement character a maximal subpart.
+pub const REPLACEMENT: &str = "\u{FFFD}";
+
+/// Appends `utf8`, which must be valid UTF-8, escaped.
+pub fn escape(out: &mut Vec<u8>, utf8: &[u8]) {
+    let mut rest = utf8;
+    out.reserve(rest.len());
+    loop {
+        let plain = plain_prefix(rest);
+        out.extend_from_slice(&rest[..plain]);
+        let Some(special) = rest.get(plain) else {
+            return;
+        };
+        escape_byte(out, *special);
+        rest = &rest[plain + 1..];
+    }
+}
+
+/// Appends `bytes` escaped, each maximal invalid subpart as U+FFFD, just as
+/// `String::from_utf8_lossy` and Python's `decode("utf-8", "replace")` do. Says whether
+/// anything was replaced.
+pub fn escape_lossy(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    if simdutf8::basic::from_utf8(bytes).is_ok() {
+        escape(out, bytes);
+        return false;
+    }
+    for chunk in bytes.utf8_chunks() {
+        escape(out, chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice(REPLACEMENT.as_bytes());
+        }
+    }
+    true
+}
+
+fn escape_byte(out: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// How many bytes at the beginning need no escape.
+///
+/// Eight at a time: in source code a run is some 30 bytes long, too short for a call of memchr
+/// to pay, and most names are shorter still.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let found = special_bytes(u64::from_le_bytes(*word));
+        if found != 0 {
+            return at * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    words.len() * 8 + tail.iter().position(special).unwrap_or(tail.len())
+}
+
+/// The high bit of each byte that needs an escape. A borrow may set bits above the lowest one
+/// that is right, so only the lowest counts. (Bit Twiddling Hacks, `haszero` and `hasless`.)
+fn special_bytes(word: u64) -> u64 {
+    let quote = word ^ (ONES * u64::from(b'"'));
+    let backslash = word ^ (ONES * u64::from(b'\\'));
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & HIGHS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn escaped(text: &str) -> String {
+        let mut out = Vec::new();
+        escape(&mut out, text.as_bytes());
+        String::from_utf8(out).unwrap()
+    }
+
+    /// One byte at a time, as RFC 8259 says it: the oracle.
+    fn slowly(text: &str) -> String {
+        let mut out = String::new();
+        for one in text.chars() {
+            match one {
+                '"' => out += "\\\"",
+                '\\' => out += "\\\\",
+                '\n' => out += "\\n",
+                '\r' => out += "\\r",
+                '\t' => out += "\\t",
+                '\u{8}' => out += "\\b",
+                '\u{c}' => out += "\\f",
+                control if control < ' ' => out += &format!("\\u{:04x}", control as u32),
+                plain => out.push(plain),
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn text_is_escaped() {
+        let cases = [
+            ("", ""),
+            ("main.go", "main.go"),
+            ("a\"b", "a\\\"b"),
+            ("a\\b", "a\\\\b"),
+            ("1234567\n", "1234567\\n"),
+            ("12345678\n", "12345678\\n"),
+            ("\n\r\t\u{8}\u{c}", "\\n\\r\\t\\b\\f"),
+            ("\0\u{1f} \u{7f}", "\\u0000\\u001f \u{7f}"),
+            ("zażółć \u{1f600}\u{2028}", "zażółć \u{1f600}\u{2028}"),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(escaped(text), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place_of_a_word() {
+        for byte in 0..128_u8 {
+            for place in 0..20 {
+                let mut text = vec![b'a'; 20];
+                text[place] = byte;
+                let text = String::from_utf8(text).unwrap();
+                assert_eq!(escaped(&text), slowly(&text), "{byte} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_replaced() {
+        let cases: &[(&[u8], &str, bool)] = &[
+            (b"plain", "plain", false),
+            (b"caf\xe9.txt", "caf\u{fffd}.txt", true),
+            (b"\xff\xfe", "\u{fffd}\u{fffd}", true),
+            // A maximal subpart is one replacement; a surrogate is three bytes of its own.
+            (b"\xf0\x9f\x98", "\u{fffd}", true),
+            (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}", true),
+            (b"\"\xc3\n", "\\\"\u{fffd}\\n", true),
+        ];
+        for (bytes, wanted, replaced) in cases {
+            let mut out = Vec::new();
+            assert_eq!(escape_lossy(&mut out, bytes), *replaced, "{bytes:?}");
+            assert_eq!(String::from_utf8(out).unwrap(), *wanted, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn escaping_agrees_with_the_slow_way(text in any::<String>()) {
+            prop_assert_eq!(escaped(&text), slowly(&text));
+        }
+
+        #[test]
+        fn replacing_agrees_with_the_standard_library(bytes in any::<Vec<u8>>()) {
+            let mut out = Vec::new();
+            let replaced = escape_lossy(&mut out, &bytes);
+            let wanted = String::from_utf8_lossy(&bytes);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), slowly(&wanted));
+            prop_assert_eq!(replaced, std::str::from_utf8(&bytes).is_err());
+        }
+    }
+}
