@@ -1,36 +1,63 @@
-"""provisional"""
+"""Whole answers: failures as the JSON error body, and bytes that are there already.
+
+Belongs here: request ids, the error answer, sending a small body, all over plain ASGI.
+Banned here: streams (`streaming`), sockets. Source: wire contract, section 1, "error body".
+"""
 
 from __future__ import annotations
-from typing import Any
+
+import secrets
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Final
+
 from hutch.server.streaming import Exchange
 from hutch.wire.errors import Failure, error_body
 
+Headers = list[tuple[bytes, bytes]]
 
-def request_id(scope: Any) -> str:
-    return "x"
-
-
-def failure_parts(
-    failure: Failure, request_id: str
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    return (
-        failure.status,
-        [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), *failure.headers],
-        error_body(failure, request_id),
-    )
+_ERROR_HEADERS: Final = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+)
 
 
-async def respond_bytes(exchange: Exchange, *, status: int, headers: Any, body: bytes) -> None:
+def new_request_id() -> str:
+    """Sixteen hex digits. A client's own id is never adopted: it could forge log lines."""
+    return secrets.token_hex(8)
+
+
+def request_id(scope: MutableMapping[str, Any]) -> str:
+    """The id of the request, as `X-Request-ID` and the log carry it.
+
+    Under another ASGI server nobody has given it one: it is made on first use.
+    """
+    identifier: str = scope.setdefault("state", {}).setdefault("request_id", new_request_id())
+    return identifier
+
+
+def failure_parts(failure: Failure, request_id: str) -> tuple[int, Headers, bytes]:
+    """Status, headers (without a length) and body of a failure's answer."""
+    headers = [*_ERROR_HEADERS, *failure.headers]
+    return failure.status, headers, error_body(failure, request_id)
+
+
+async def respond_bytes(
+    exchange: Exchange, *, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+) -> None:
+    """Answers with a body that is there already; refuses, where a WebSocket was asked for."""
+    prefix = "websocket." if exchange.scope["type"] == "websocket" else ""
+    sized = [*headers, (b"content-length", b"%d" % len(body))]
     await exchange.send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [*headers, (b"content-length", b"%d" % len(body))],
-        }
+        {"type": f"{prefix}http.response.start", "status": status, "headers": sized}
     )
-    await exchange.send({"type": "http.response.body", "body": body, "more_body": False})
+    await exchange.send({"type": f"{prefix}http.response.body", "body": body, "more_body": False})
 
 
 async def respond_failure(exchange: Exchange, failure: Failure) -> None:
-    s, h, b = failure_parts(failure, request_id(exchange.scope))
-    await respond_bytes(exchange, status=s, headers=h, body=b)
+    """Answers with the JSON error body.
+
+    Raises `AnswerBegun` where an answer has begun: the server then closes the connection, so
+    that no client takes what it got for complete.
+    """
+    status, headers, body = failure_parts(failure, request_id(exchange.scope))
+    await respond_bytes(exchange, status=status, headers=headers, body=body)

@@ -1,23 +1,50 @@
-"""provisional"""
+"""Answers that leave piece by piece: the only owner of a stream's life.
+
+Belongs here: `Exchange`, `Source`, and `respond`, which alone decides about the disconnect, the
+sign of life, the error line and the last chunk that is missing. Banned here: what the bytes
+mean; sockets and their deadlines (`transport`). Source: wire contract, section 1, "a stream
+that cannot be completed" and "a client that goes away".
+"""
 
 from __future__ import annotations
-from collections.abc import Callable, Sequence
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
 import trio
+
+from hutch.server.gone import ClientGone
 from hutch.wire.errors import Failure
+
+Message = MutableMapping[str, Any]
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    scope: Any
-    receive: Any
-    send: Any
+    """One request as ASGI hands it over: its scope, and the two ways to talk."""
+
+    scope: MutableMapping[str, Any]
+    receive: Callable[[], Awaitable[Message]]
+    send: Callable[[Message], Awaitable[None]]
 
 
 class Source(Protocol):
-    async def pull(self) -> bytes | None: ...
-    def stop(self) -> None: ...
+    """Where a stream's batches come from."""
+
+    async def pull(self) -> bytes | None:
+        """The next batch, None at the end. May be cancelled while it waits, losing nothing.
+
+        Raises `Failure` where the stream cannot be completed.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Ends the work and frees what it held; may be called more than once."""
+        ...
 
 
 async def respond(
@@ -30,12 +57,97 @@ async def respond(
     keepalive_after: float = 15.0,
     error_line: Callable[[Failure], bytes] | None = None,
 ) -> None:
+    """Answers with the batches of `source`, each pulled when the socket took the last one.
+
+    The first batch is pulled before the answer starts, so that a source that fails at once
+    gives a proper error answer: its `Failure` is raised. After `keepalive_after` seconds without
+    a batch `keepalive` is sent, where given, and starts the answer if need be. A source that
+    fails later has its `error_line` sent, and the connection closed without the final chunk
+    (by raising `AnswerBegun` or the source's own error to the server). The client going away
+    cancels the pull and returns. `source.stop()` is always called.
+    """
+    stream = _Stream(exchange, status, headers, keepalive, keepalive_after)
     try:
-        await exchange.send(
-            {"type": "http.response.start", "status": status, "headers": list(headers)}
-        )
-        while (b := await source.pull()) is not None:
-            await exchange.send({"type": "http.response.body", "body": b, "more_body": True})
-        await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+        if exchange.scope["method"] == "HEAD":
+            await stream.end()
+            return
+        await _watched(exchange, lambda: stream.carry(source))
+    except Failure as failure:
+        if stream.begun and error_line is not None:
+            await stream.send(error_line(failure))
+        raise
     finally:
         source.stop()
+
+
+async def _watched(exchange: Exchange, work: Callable[[], Awaitable[None]]) -> None:
+    """Runs `work` until it ends or the client goes; raises what it raised, unwrapped.
+
+    The reader must always be there: a handler that does not read never sees the disconnect.
+    """
+    raised: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_until_gone, exchange, nursery.cancel_scope)
+        try:
+            await work()
+        except (Failure, ClientGone) as error:
+            raised = error
+        nursery.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
+
+
+async def _until_gone(exchange: Exchange, scope: trio.CancelScope) -> None:
+    while (await exchange.receive())["type"] != "http.disconnect":
+        pass  # a body nobody asked for
+    scope.cancel()
+
+
+class _Stream:
+    """The answer under way; `begun` once anything of it was sent."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        status: int,
+        headers: Sequence[tuple[bytes, bytes]],
+        keepalive: bytes | None,
+        keepalive_after: float,
+    ) -> None:
+        self._send = exchange.send
+        self._start = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": list(headers),
+        }
+        self._keepalive = keepalive
+        self._keepalive_after = keepalive_after
+        self.begun = False
+
+    async def carry(self, source: Source) -> None:
+        """From the first batch to the last chunk."""
+        while (batch := await self._next(source)) is not None:
+            await self.send(batch)
+        await self.end()
+
+    async def _next(self, source: Source) -> bytes | None:
+        if self._keepalive is None:
+            return await source.pull()
+        while True:
+            with trio.move_on_after(self._keepalive_after) as silence:
+                return await source.pull()
+            if silence.cancelled_caught:
+                await self.send(self._keepalive)
+
+    async def begin(self) -> None:
+        if not self.begun:
+            self.begun = True
+            await self._send(self._start)
+
+    async def send(self, batch: bytes) -> None:
+        await self.begin()
+        await self._send({"type": "http.response.body", "body": batch, "more_body": True})
+
+    async def end(self) -> None:
+        await self.begin()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
