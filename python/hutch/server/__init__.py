@@ -1,33 +1,106 @@
-"""provisional"""
+"""Hypercorn on Trio, made safe: an ASGI application and a configuration in, a server out.
+
+Belongs here: the one door, `serve`; the order in which a server starts and ends. Banned here:
+anything that knows an endpoint or a token. Sockets, configuration and lifespan are
+Hypercorn's; the connection protocol is ours (`connection` says why) and could be replaced
+without anybody outside noticing.
+"""
 
 from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio import serve as hserve
+from hypercorn.trio.lifespan import Lifespan
+
+from hutch.server.census import Census
+from hutch.server.descriptors import inherited_limit, raise_limit
+from hutch.server.listening import accept, listening
+from hutch.server.service import ASGIApp, Service
+from hutch.server.stalls import Stalls
 from hutch.wire.config import Limits
 
+__all__ = ["Running", "ServerConfig", "inherited_limit", "serve"]
 
-@dataclass(frozen=True)
+_LIFESPAN_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
+    """A server whose listeners stand."""
+
     url: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
+    """Where to listen (port 0: a free one), and every bound and deadline."""
+
     host: str
     port: int
     limits: Limits
 
 
-async def serve(app: Any, config: ServerConfig, *, shutdown: trio.Event, task_status: Any) -> None:
-    c = Config()
-    c.bind = [f"{config.host}:{config.port}"]
-    async with trio.open_nursery() as n:
-        binds = await n.start(
-            lambda task_status: hserve(
-                app, c, shutdown_trigger=shutdown.wait, mode="asgi", task_status=task_status
-            )
+async def serve(
+    app: ASGIApp,
+    config: ServerConfig,
+    *,
+    shutdown: trio.Event,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until `shutdown` fires, then ends whatever clients do.
+
+    At shutdown nothing more is accepted, connections that wait for a request are closed, and
+    WebSockets told (1012); what is under way has `grace_seconds`, and is then cancelled and cut.
+    Raises OSError where the port is taken.
+    """
+    room = raise_limit()
+    state: dict[str, Any] = {}
+    with listening(config.host, config.port, config.limits) as listeners:
+        service = Service(
+            app=app,
+            limits=config.limits,
+            census=Census(room),
+            stalls=Stalls(config.limits),
+            state=state,
         )
-        task_status.started(Running(binds[0]))
+        async with _lifespan(app, state):
+            task_status.started(Running(_url(listeners[0])))
+            await _serve(service, listeners, shutdown)
+
+
+async def _serve(service: Service, listeners: list[socket.socket], shutdown: trio.Event) -> None:
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            for one in listeners:
+                accepting.start_soon(accept, one, service, connections)
+            await shutdown.wait()
+            accepting.cancel_scope.cancel()
+        for one in listeners:
+            one.close()
+        service.close()
+        connections.cancel_scope.deadline = trio.current_time() + service.limits.grace_seconds
+
+
+@asynccontextmanager
+async def _lifespan(app: ASGIApp, state: dict[str, Any]) -> AsyncIterator[None]:
+    settings = Config()
+    settings.shutdown_timeout = _LIFESPAN_SECONDS
+    lifespan = Lifespan(ASGIWrapper(app), settings, state)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        yield
+        await lifespan.wait_for_shutdown()
+        nursery.cancel_scope.cancel()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -59,6 +59,7 @@ class Application:
             await self._route(exchange, place)
             return
         require_token(self._tokens, scope)
+        scope.setdefault("state", {})["authenticated"] = True
         self._origins.check_socket(scope)
         if place is None or scope["type"] != "http":
             raise Failure("not_found", f"no such endpoint: {scope['path'][:200]}")

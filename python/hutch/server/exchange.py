@@ -1,0 +1,288 @@
+"""One HTTP request and its answer: ASGI messages on one side, h11 events on the other.
+
+Belongs here: framing, reading the body on demand, noticing that the client left, answering
+failures. Banned here: what connects requests (`connection`), WebSockets (`websocket`).
+
+`receive` reads the socket itself, when it is asked: no task, channel or buffer stands between
+the application and the client, and a body that nobody reads stays in the kernel.
+"""
+
+from __future__ import annotations
+
+import http
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from typing import Any, Final
+
+import h11
+import trio
+
+from hutch.server.access import log_request
+from hutch.server.answers import failure_parts, new_request_id
+from hutch.server.gone import AnswerBegun, ClientGone, RequestStalled
+from hutch.server.service import Service
+from hutch.server.streaming import Message
+from hutch.server.transport import RECEIVE_BYTES, Transport
+from hutch.wire.errors import Failure
+
+_Event = h11.Data | h11.EndOfMessage
+
+_BODY_BYTES: Final = 256 * 1024
+_REASONS: Final = {one.value: one.phrase.encode() for one in http.HTTPStatus}
+_DISCONNECT: Final = {"type": "http.disconnect"}
+_BODILESS: Final = frozenset({204, 304})
+
+
+class HttpExchange:
+    """A request under way, or one that could not even be read (`scope` is None then)."""
+
+    def __init__(self, service: Service, transport: Transport, parser: h11.Connection) -> None:
+        self._service = service
+        self._limits = service.limits
+        self._transport = transport
+        self._parser = parser
+        self.scope: dict[str, Any] | None = None
+        self.request_id = new_request_id()
+        self._started = trio.current_time()
+        self._stashed: _Event | None = None
+        self._body_ended = False
+        self._head: Message | None = None  # given by the application, not sent yet
+        self._bodiless = False
+        self._ending = False
+        self.status = 0
+        self.sent = 0
+        self.begun = False
+        self.complete = False
+        self.gone = False
+        self.close_after = False
+
+    def accept(self, scope: dict[str, Any]) -> None:
+        """The request's head was read and found good."""
+        self.scope = scope
+        self._bodiless = scope.get("method") == "HEAD"
+
+    # -- reading ---------------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """The application's side of the request: its body, then whether the client left."""
+        self._note_authenticated()
+        if self._ending:
+            return await self._afterwards()
+        if not self._body_ended:
+            return await self._body()
+        await self._until_gone()
+        return _DISCONNECT
+
+    async def _body(self) -> Message:
+        event = await self._event()
+        if event is None:
+            return _DISCONNECT
+        # One message fewer where the end has arrived with the data.
+        if isinstance(event, h11.Data):
+            self._stashed = self._parsed()
+        self._body_ended = isinstance(self._stashed or event, h11.EndOfMessage)
+        body = bytes(event.data) if isinstance(event, h11.Data) else b""
+        return {"type": "http.request", "body": body, "more_body": not self._body_ended}
+
+    async def _event(self) -> _Event | None:
+        """The next part of the body, None where the client left. Raises `Failure`."""
+        event, self._stashed = self._stashed, None
+        while (event := event or self._parsed()) is None:
+            await self._continue()
+            with trio.move_on_after(self._limits.body_idle_seconds) as idle:
+                data = await self._transport.receive(_BODY_BYTES)
+            if idle.cancelled_caught:
+                self.close_after = True
+                raise RequestStalled(
+                    "the request body stalled: nothing came for "
+                    f"{self._limits.body_idle_seconds:g} s"
+                )
+            if not data:
+                self.gone = True
+                return None
+            self._parser.receive_data(data)
+        return event
+
+    def _parsed(self) -> _Event | None:
+        """The next part of the body, None where more of it has to arrive. Raises `Failure`."""
+        try:
+            event = self._parser.next_event()
+        except h11.RemoteProtocolError as error:
+            self.close_after = True
+            raise Failure("bad_request", f"request body: {error}") from None
+        return event if isinstance(event, (h11.Data, h11.EndOfMessage)) else None
+
+    async def _continue(self) -> None:
+        if self._parser.they_are_waiting_for_100_continue and not self.begun:
+            answer = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            await self._transport.send([self._parser.send(answer) or b""])
+
+    async def _until_gone(self) -> None:
+        """Waits until the client leaves; a request that it sends meanwhile waits for its turn."""
+        waiting = 0
+        while waiting < RECEIVE_BYTES:
+            data = await self._transport.receive()
+            if not data:
+                self.gone = True
+                return
+            waiting += len(data)
+            self._parser.receive_data(data)
+        await self._transport.wait_gone()
+        self.gone = True
+
+    async def _afterwards(self) -> Message:
+        """The disconnect, late: Quart cancels handlers on it that are about to end anyway."""
+        await trio.sleep(self._limits.drain_seconds)
+        return _DISCONNECT
+
+    def _note_authenticated(self) -> None:
+        if self.scope is not None and self.scope["state"].get("authenticated"):
+            self._service.census.let_through(self._transport)
+
+    # -- answering -------------------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        """The application's side of the answer. Raises `ClientGone`, `AnswerBegun`."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            await self._start(message)
+        elif kind == "http.response.body":
+            await self._piece(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise RuntimeError(f"no message for an HTTP answer: {kind}")
+
+    async def _start(self, message: Message) -> None:
+        if self.begun or self._head is not None:
+            raise AnswerBegun(message["status"])
+        self._note_authenticated()
+        self.status = message["status"]
+        self._head = message
+        sized = any(name == b"content-length" for name, _ in message["headers"])
+        if not sized and self.status not in _BODILESS:
+            # A stream: its first piece may be long in coming, its head must not be.
+            await self._transport.send([self._framed_head(message)])
+
+    def _framed_head(self, message: Message) -> bytes:
+        self._head = None
+        headers = self._headers(message.get("headers", ()))
+        if self.close_after or self._service.closing.is_set():
+            headers.append((b"connection", b"close"))
+        reason = _REASONS.get(self.status, b"")
+        head = h11.Response(status_code=self.status, headers=headers, reason=reason)
+        framed = self._parser.send(head) or b""
+        self.begun = True
+        self._bodiless = self._bodiless or self.status in _BODILESS
+        return framed
+
+    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        headers = [(name, value) for name, value in given if name != b"x-request-id"]
+        if not any(name == b"date" for name, _ in headers):
+            headers.append((b"date", _date()))
+        headers.append((b"x-request-id", self.request_id.encode()))
+        return headers
+
+    async def switch(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Answers 101: from here on the connection speaks another protocol."""
+        self.status = 101
+        self._note_authenticated()
+        answer = h11.InformationalResponse(
+            status_code=101, headers=self._headers(headers), reason=_REASONS[101]
+        )
+        framed = self._parser.send(answer) or b""
+        self.begun = self._ending = True
+        await self._transport.send([framed])
+
+    async def _piece(self, body: bytes, *, more: bool) -> None:
+        if self.complete or (self._head is None and not self.begun):
+            raise RuntimeError("a body where none is due")
+        self._ending = not more
+        pieces = [] if self._head is None else [self._framed_head(self._head)]
+        if body and not self._bodiless:
+            pieces += self._parser.send_with_data_passthrough(h11.Data(data=body)) or ()
+        if not more:
+            pieces += self._parser.send_with_data_passthrough(h11.EndOfMessage()) or ()
+        await self._transport.send(pieces)
+        if not self._bodiless:
+            self.sent += len(body)
+        if more:
+            # A socket that takes all at once and a source that always has more would
+            # otherwise keep everybody else out.
+            await trio.lowlevel.checkpoint()
+        else:
+            self.complete = True
+
+    async def refuse(self, failure: Failure) -> None:
+        """Answers with the error body, where nothing was sent yet; gives up quietly else."""
+        self._head = None
+        if self.begun:
+            return
+        status, headers, body = failure_parts(failure, self.request_id)
+        headers.append((b"content-length", b"%d" % len(body)))
+        try:
+            await self.send({"type": "http.response.start", "status": status, "headers": headers})
+            await self.send({"type": "http.response.body", "body": body})
+        except ClientGone:
+            self.gone = True
+
+    # -- afterwards ------------------------------------------------------------------------
+
+    async def settle(self) -> bytes | None:
+        """What of the next request has arrived; None where the connection has to close."""
+        if not self.complete:
+            return None
+        if self._parser.our_state is h11.DONE and not self.close_after:
+            await self._drain()
+        states = (self._parser.our_state, self._parser.their_state)
+        if states != (h11.DONE, h11.DONE) or self.gone or self.close_after:
+            return None
+        return self._parser.trailing_data[0]
+
+    async def _drain(self) -> None:
+        """Takes the rest of a body that nobody read, within bounds."""
+        if self._parser.they_are_waiting_for_100_continue:
+            return
+        budget = self._limits.drain_bytes
+        with trio.move_on_after(self._limits.drain_seconds):
+            while budget > 0 and self._parser.their_state is h11.SEND_BODY:
+                try:
+                    event = await self._event()
+                except Failure:
+                    return
+                if event is None:
+                    return
+                budget -= len(getattr(event, "data", b""))
+
+    @property
+    def needs_reset(self) -> bool:
+        """Whether only a reset can tell the client that its answer is not complete.
+
+        So it is where the end of the connection is the end of the body (HTTP/1.0).
+        """
+        return self.begun and not self.complete and self._is_close_delimited
+
+    @property
+    def _is_close_delimited(self) -> bool:
+        return self.scope is not None and self.scope["http_version"] == "1.0"
+
+    def log(self) -> None:
+        """Writes the access log's line."""
+        log_request(
+            self.scope,
+            request_id=self.request_id,
+            status=self.status if self.begun else 0,
+            sent=self.sent,
+            started=self._started,
+        )
+
+
+_dates: dict[int, bytes] = {}
+
+
+def _date() -> bytes:
+    now = int(time.time())
+    found = _dates.get(now)
+    if found is None:
+        _dates.clear()
+        found = _dates[now] = formatdate(now, usegmt=True).encode()
+    return found

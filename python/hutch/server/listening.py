@@ -1,0 +1,116 @@
+"""Listeners: made by Hypercorn's configuration, accepted from by us.
+
+Belongs here: sockets that listen, their options, the accept loop. Banned here: what is said on a
+connection. The loop neither dies nor spins: out of descriptors it closes the oldest stranger,
+waits, and says so once a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Final
+
+import trio
+from hypercorn.config import Config
+
+from hutch.server.answers import failure_parts, new_request_id
+from hutch.server.connection import serve_connection
+from hutch.server.service import Service
+from hutch.server.transport import Transport
+from hutch.wire.config import Limits
+from hutch.wire.errors import Failure
+
+_log: Final = logging.getLogger("hutch.server")
+
+_BACKLOG: Final = 1024
+_RETRY_SECONDS: Final = 0.1
+_LOG_SECONDS: Final = 1.0
+_USER_TIMEOUT_MARGIN: Final = 30.0
+_KEEPALIVE_IDLE: Final = 60  # seconds of silence before the kernel asks
+_KEEPALIVE_INTERVAL: Final = 15
+# The kernel or the peer, not us: the next accept may well succeed.
+_PASSING: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EPERM})
+
+
+@contextmanager
+def listening(host: str, port: int, limits: Limits) -> Iterator[list[socket.socket]]:
+    """Sockets that listen on host and port, closed at the end. Raises OSError: port taken."""
+    config = Config()
+    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    sockets = config.create_sockets().insecure_sockets
+    try:
+        for one in sockets:
+            # Hypercorn passes listeners on to worker processes; ours must reach no child.
+            one.set_inheritable(False)
+            _set_options(one, limits)
+            one.listen(_BACKLOG)
+        yield sockets
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _set_options(listener: socket.socket, limits: Limits) -> None:
+    """On the listener, so that every connection has them from its first packet on."""
+    # It counts a window of zero too, so it must outlast the deadline of a send.
+    milliseconds = int((limits.send_idle_seconds + _USER_TIMEOUT_MARGIN) * 1000)
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    ):
+        listener.setsockopt(level, option, value)
+
+
+async def accept(listener: socket.socket, service: Service, connections: trio.Nursery) -> None:
+    """Accepts until cancelled; each connection lives in `connections`."""
+    logged = -_LOG_SECONDS
+    while True:
+        try:
+            connected, _ = listener.accept()
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(listener)
+            continue
+        except OSError as error:
+            if error.errno in _PASSING:
+                await trio.lowlevel.checkpoint()
+                continue
+            if trio.current_time() - logged >= _LOG_SECONDS:
+                logged = trio.current_time()
+                _log.error("cannot accept a connection: %s", error.strerror)
+            service.census.shed()
+            await trio.sleep(_RETRY_SECONDS)
+            continue
+        connected.setblocking(False)
+        _admit(connected, service, connections)
+        await trio.lowlevel.checkpoint()
+
+
+def _admit(connected: socket.socket, service: Service, connections: trio.Nursery) -> None:
+    transport = Transport(connected, service.stalls)
+    if service.census.admit(transport):
+        connections.start_soon(partial(serve_connection, service, transport, connected))
+        return
+    with suppress(OSError):  # it may not wait for the answer
+        connected.send(_full())
+    transport.close()
+
+
+def _full() -> bytes:
+    failure = Failure("unavailable", "too many connections; try again")
+    identifier = new_request_id()
+    status, headers, body = failure_parts(failure, identifier)
+    headers += [
+        (b"x-request-id", identifier.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    lines = b"".join(b"%b: %b\r\n" % one for one in headers)
+    return b"HTTP/1.1 %d Service Unavailable\r\n%b\r\n%b" % (status, lines, body)

@@ -1,0 +1,164 @@
+"""One accepted socket: receive, send with whatever the client takes, close.
+
+Belongs here: system calls on a connection and how long a send may wait. Banned here: what the
+bytes mean. Sockets are plain non-blocking ones and waited for by Trio's epoll, without a
+stream or a task in between: a call that need not wait does not.
+
+A message that went out in part must never be followed by another: where a send was cancelled or
+failed half-way, every later one raises.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from hutch.server.gone import ClientGone
+from hutch.server.stalls import Stalls
+
+RECEIVE_BYTES: Final = 64 * 1024
+_LOOK_SECONDS: Final = 1.0
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
+_ESTABLISHED: Final = 1  # TCP_ESTABLISHED, first byte of struct tcp_info
+
+
+class Transport:
+    """A connection's socket, owned: whoever made it must `close` it."""
+
+    def __init__(self, connected: socket.socket, stalls: Stalls) -> None:
+        self._socket = connected
+        self._stalls = stalls
+        self._open = True
+        self._partial = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has closed it on this side."""
+        return self._open
+
+    async def receive(self, most: int = RECEIVE_BYTES) -> bytes:
+        """What has arrived, at most `most` bytes; b"" once the client sends no more, or left.
+
+        Safe to cancel. Does not checkpoint where bytes are there already.
+        """
+        while self._open:
+            try:
+                return self._socket.recv(most)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return b""  # reset: it left
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+            except trio.ClosedResourceError:
+                break
+        return b""
+
+    async def send(self, pieces: Sequence[bytes]) -> None:
+        """Sends all pieces. Every byte that the client takes renews the deadline.
+
+        Does not checkpoint where the socket takes all at once. Raises `ClientGone` where the
+        client left, took nothing for too long, or an earlier send stopped half-way.
+        """
+        if self._partial or not self._open:
+            raise ClientGone("the connection is closed")
+        rest = self._send_now(pieces)
+        if not rest:
+            return
+        self._partial = True
+        while rest:
+            await self._until_taken()
+            rest = self._send_now(rest)
+        self._partial = False
+
+    def _send_now(self, pieces: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
+        try:
+            taken = self._socket.sendmsg(pieces)
+        except BlockingIOError:
+            return pieces
+        except OSError as error:
+            raise ClientGone(f"the client left: {error.strerror}") from None
+        return _after(pieces, taken)
+
+    async def _until_taken(self) -> None:
+        # A socket is writable only when a third of its buffer is free, and that may be
+        # megabytes: a slow reader is seen by what the kernel still holds.
+        held = self._held()
+        while True:
+            with self._stalls.waiting() as scope:
+                try:
+                    await trio.lowlevel.wait_writable(self._socket)
+                except trio.ClosedResourceError:
+                    raise ClientGone("the connection is closed") from None
+            if not scope.cancelled_caught:
+                return
+            still = self._held()
+            if still >= held:
+                self.reset()
+                raise ClientGone("the client takes nothing")
+            held = still
+
+    def _held(self) -> int:
+        answer = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        return int.from_bytes(answer, "little")
+
+    async def wait_gone(self) -> None:
+        """Returns when the client has gone, while bytes that nobody may read yet are waiting.
+
+        epoll cannot tell: the socket is readable all the time. The state of TCP is looked at
+        once a second.
+        """
+        while self._open and _is_established(self._socket):  # noqa: ASYNC110  # nobody tells
+            await trio.sleep(_LOOK_SECONDS)
+
+    async def finish(self, *, seconds: float, most: int) -> None:
+        """Sends FIN, takes what still comes (for `seconds`, at most `most` bytes), closes.
+
+        A socket closed over unread bytes resets, and the client may lose the answer that it
+        was sent (RFC 9112, section 9.6).
+        """
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        with trio.move_on_after(seconds):
+            while most > 0 and (data := await self.receive()):
+                most -= len(data)
+                await trio.lowlevel.checkpoint()
+        self.close()
+
+    def reset(self) -> None:
+        """Closes with RST: frees the kernel's buffers, and tells that the answer is broken."""
+        if self._open:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.close()
+
+    def close(self) -> None:
+        """Closes; whoever waits for the socket is woken and finds it closed."""
+        if self._open:
+            self._open = False
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+def _after(pieces: Sequence[bytes | memoryview], taken: int) -> Sequence[bytes | memoryview]:
+    """What is left of `pieces` after `taken` bytes, without copying."""
+    for index, piece in enumerate(pieces):
+        if taken < len(piece):
+            return [memoryview(piece)[taken:], *pieces[index + 1 :]]
+        taken -= len(piece)
+    return ()
+
+
+def _is_established(connected: socket.socket) -> bool:
+    if connected.family == socket.AF_UNIX:
+        return True
+    info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    return info[0] == _ESTABLISHED
