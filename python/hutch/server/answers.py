@@ -7,7 +7,7 @@ Banned here: streams (`streaming`), sockets. Source: wire contract, section 1, "
 from __future__ import annotations
 
 import secrets
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from hutch.server.streaming import Exchange
@@ -26,7 +26,7 @@ def new_request_id() -> str:
     return secrets.token_hex(8)
 
 
-def request_id(scope: MutableMapping[str, Any]) -> str:
+def request_id(scope: Any) -> str:
     """The id of the request, as `X-Request-ID` and the log carry it.
 
     Under another ASGI server nobody has given it one: it is made on first use.

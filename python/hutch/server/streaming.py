@@ -9,7 +9,7 @@ that cannot be completed" and "a client that goes away".
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,7 +18,8 @@ import trio
 from hutch.server.gone import ClientGone
 from hutch.wire.errors import Failure
 
-Message = MutableMapping[str, Any]
+# ASGI's messages: each framework types them its own way.
+Message = Any
 
 _log: Final = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _log: Final = logging.getLogger(__name__)
 class Exchange:
     """One request as ASGI hands it over: its scope, and the two ways to talk."""
 
-    scope: MutableMapping[str, Any]
+    scope: Any
     receive: Callable[[], Awaitable[Message]]
     send: Callable[[Message], Awaitable[None]]
 
