@@ -4,9 +4,9 @@ Calls that take long release the interpreter. `OSError` carries `errno` and `fil
 (bytes); `InterruptedError` says that a `Stop` was set.
 """
 
-from typing import final
+from typing import Literal, final
 
-__all__ = ["DEBUG", "Stop", "__version__", "extension", "is_code"]
+__all__ = ["DEBUG", "Reading", "Stop", "__version__", "extension", "is_code", "open_regular"]
 
 __version__: str
 DEBUG: bool
@@ -24,3 +24,44 @@ class Stop:
     def __new__(cls) -> Stop: ...
     def set(self) -> None: ...
     def is_set(self) -> bool: ...
+
+def open_regular(path: bytes) -> int:
+    """An owned descriptor of a regular file, at once; symlinks are followed.
+
+    Raises OSError: EISDIR for a directory, ENXIO for a FIFO, a socket or a device, which are
+    not opened at all.
+    """
+
+@final
+class Reading:
+    """A file being read, whole or by lines: scanned, then handed over as the inside of a JSON
+    string. Holds a window of it, not all.
+    """
+
+    def __new__(
+        cls,
+        path: bytes,
+        *,
+        first: int | None,
+        last: int | None,
+        form: Literal["text", "numbered", "base64"],
+        limit: int,
+    ) -> Reading:
+        """Opens as `open_regular` does, and reads nothing yet.
+
+        Raises OSError: EFBIG for a whole file of more than `limit` bytes.
+        """
+    def fileno(self) -> int: ...
+    def scan(self, stop: Stop) -> None:
+        """Finds the wanted bytes; comes before the first `next`.
+
+        Raises OSError (EFBIG over the limit), ValueError for text with a NUL, InterruptedError.
+        """
+    def next(self, most: int) -> bytes:
+        """The next batch: at least `most` bytes, and not much more, but for the last one.
+
+        Raises OSError: ESTALE where the file has become shorter since it was scanned.
+        """
+    def is_finished(self) -> bool: ...
+    def facts(self) -> tuple[int, int, bool, str | None]:
+        """(size, lines, lossy, SHA-256 of a whole file), complete once all was handed over."""

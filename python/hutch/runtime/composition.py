@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from hutch import _native
 from hutch.runtime import system
+from hutch.runtime.raw import Raws
+from hutch.runtime.read import Reads
+from hutch.runtime.stat import Stats
 from hutch.runtime.state import hold_state_dir
 from hutch.runtime.walk import Walks
 from hutch.wire.config import Config
@@ -27,6 +30,9 @@ class Runtime:
     instance: str
     info: RuntimeInfo
     walks: Walks
+    reads: Reads
+    raws: Raws
+    stats: Stats
 
 
 @asynccontextmanager
@@ -42,6 +48,9 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                 instance=secrets.token_hex(8),
                 info=system.runtime_info(),
                 walks=Walks(config.limits),
+                reads=Reads(config.limits),
+                raws=Raws(),
+                stats=Stats(),
             )
         finally:
             _native.pool_close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import outcome
 import trio
 
 from hutch._native import Stop
@@ -37,14 +38,12 @@ class Lane:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_set_when_cancelled, stop, finished)
             with trio.CancelScope(shield=True):
-                try:
-                    return await trio.to_thread.run_sync(work, stop, limiter=self._limiter)
-                except InterruptedError:
-                    if not stop.is_set():
-                        raise
-                finally:
-                    finished.set()
-        raise AssertionError("the flag is set only when the caller was cancelled")
+                # Captured: a nursery would wrap in a group what is raised inside of it.
+                result = await outcome.acapture(
+                    trio.to_thread.run_sync, work, stop, limiter=self._limiter
+                )
+            finished.set()
+        return result.unwrap()
 
 
 async def _set_when_cancelled(stop: Stop, finished: trio.Event) -> None:

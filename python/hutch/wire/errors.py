@@ -112,6 +112,9 @@ _ERRNO: Final[Mapping[int, tuple[Code, str]]] = {
     errno.ENFILE: ("unavailable", "the machine is out of file descriptors; try again"),
     errno.ENOMEM: ("unavailable", "out of memory; try again"),
     errno.EINTR: ("unavailable", "interrupted; try again"),
+    errno.EAGAIN: ("bad_request", "reading it would wait"),
+    errno.ESRCH: ("not_found", "no such process"),
+    errno.ESTALE: ("conflict", "the file changed meanwhile; try again"),
     errno.EIO: ("internal", "input/output error"),
 }
 

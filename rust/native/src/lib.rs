@@ -5,6 +5,7 @@
 
 mod error;
 mod names;
+mod read;
 mod stop;
 
 use pyo3::prelude::*;
@@ -15,6 +16,8 @@ mod _native {
 
     #[pymodule_export]
     use crate::names::{extension, is_code};
+    #[pymodule_export]
+    use crate::read::{Reading, open_regular};
     #[pymodule_export]
     use crate::stop::Stop;
 

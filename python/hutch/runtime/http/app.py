@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http import openapi, system, walk
+from hutch.runtime.http import openapi, raw, read, stat, system, walk
 from hutch.runtime.http.answers import quart_app
 from hutch.runtime.http.auth import Tokens, local_path, require_token
 from hutch.runtime.http.cors import Headers, Origins
@@ -19,7 +19,7 @@ from hutch.server.streaming import Exchange
 from hutch.wire import shapes
 from hutch.wire.errors import Failure
 
-TABLE: Final = Table(openapi.describing((*system.ROUTES, *walk.ROUTES)))
+TABLE: Final = Table(openapi.describing((*system.ROUTES, *walk.ROUTES, *read.ROUTES, *raw.ROUTES, *stat.ROUTES)))
 
 
 class Application:
