@@ -6,7 +6,16 @@ Calls that take long release the interpreter. `OSError` carries `errno` and `fil
 
 from typing import Literal, final
 
-__all__ = ["DEBUG", "Reading", "Stop", "__version__", "extension", "is_code", "open_regular"]
+__all__ = [
+    "DEBUG",
+    "Reading",
+    "Stop",
+    "__version__",
+    "extension",
+    "is_code",
+    "is_made_on_reading",
+    "open_regular",
+]
 
 __version__: str
 DEBUG: bool
@@ -30,6 +39,11 @@ def open_regular(path: bytes) -> int:
 
     Raises OSError: EISDIR for a directory, ENXIO for a FIFO, a socket or a device, which are
     not opened at all.
+    """
+
+def is_made_on_reading(descriptor: int) -> bool:
+    """Whether an open file lies in `/proc`, `/sys` or their like: its size and times say
+    nothing of its content.
     """
 
 @final

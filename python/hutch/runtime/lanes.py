@@ -39,8 +39,8 @@ class Lane:
             nursery.start_soon(_set_when_cancelled, stop, finished)
             with trio.CancelScope(shield=True):
                 # Captured: a nursery would wrap in a group what is raised inside of it.
-                result = await outcome.acapture(
-                    trio.to_thread.run_sync, work, stop, limiter=self._limiter
+                result = await trio.to_thread.run_sync(
+                    outcome.capture, work, stop, limiter=self._limiter
                 )
             finished.set()
         return result.unwrap()

@@ -33,7 +33,8 @@ class RawFile:
         self._descriptor = _native.open_regular(path)
         try:
             stat = os.fstat(self._descriptor)
-            self.version = Version.of(stat)
+            made = _native.is_made_on_reading(self._descriptor)
+            self.version = None if made else Version.of(stat)
             self.size: int | None = stat.st_size
             self._start = b""
             if stat.st_size <= BATCH_BYTES:

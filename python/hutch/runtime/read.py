@@ -42,8 +42,9 @@ class Reading:
         self._lane = lane
         self._limit = limits.content_bytes
         self._native: _native.Reading | None = _open(query, self._limit)
-        stat = os.fstat(self._native.fileno())
-        self.version = Version.of(stat)
+        descriptor = self._native.fileno()
+        stat = os.fstat(descriptor)
+        self.version = None if _native.is_made_on_reading(descriptor) else Version.of(stat)
         self._begun = False
         self._ready: bytes | None = None
         # A size of 0 may be that of a file in /proc, with who knows what in it.
@@ -101,20 +102,17 @@ class Reads:
         """
         check_read(query)
         try:
-            return await self._lane.run_stoppable(
-                partial(Reading, query, self._limits, self._lane)
-            )
+            return await self._lane.run_stoppable(partial(Reading, query, self._limits, self._lane))
         except (OSError, ValueError) as error:
             raise _failure(error, query, self._limits.content_bytes) from error
 
 
 def _open(query: ReadQuery, limit: int) -> _native.Reading:
-    numbered = "numbered" if query.with_line_numbers else "text"
     return _native.Reading(
         query.path,
         first=query.start_line,
         last=query.end_line,
-        form="base64" if query.is_base64 else numbered,
+        form=query.form,
         limit=limit,
     )
 
@@ -128,7 +126,9 @@ def _failure(error: OSError | ValueError, query: ReadQuery, limit: int) -> Failu
         )
     if error.errno != errno.EFBIG:
         return from_os_error(error, path=query.path)
-    what, less = ("these lines are", "fewer lines") if query.is_range else ("is", "a range of lines")
+    what, less = (
+        ("these lines are", "fewer lines") if query.is_range else ("is", "a range of lines")
+    )
     return Failure(
         "too_large",
         f"{path}: {what} over the limit of {limit} bytes; "
@@ -154,6 +154,4 @@ def _tail(query: ReadQuery, native: _native.Reading) -> ContentTail:
         return tail
     start = query.start_line or 1
     last = start + lines - 1 if query.end_line is None else query.end_line
-    return ContentTail(
-        size=size, lines=lines, start_line=start, end_line=last, lossy=tail.lossy
-    )
+    return ContentTail(size=size, lines=lines, start_line=start, end_line=last, lossy=tail.lossy)

@@ -39,7 +39,7 @@ def _look(path: bytes) -> FileStat:
     return describe(
         path,
         info,
-        target=os.readlink(path) if stat.S_ISLNK(info.st_mode) else None,
+        target=os.readlink(path) if stat.S_ISLNK(info.st_mode) else None,  # noqa: PTH115  # bytes
         extension=_native.extension(name),
         is_code=_native.is_code(name),
     )

@@ -53,6 +53,13 @@ async def respond_bytes(
     await exchange.send({"type": f"{prefix}http.response.body", "body": body, "more_body": False})
 
 
+async def respond_unchanged(exchange: Exchange, *, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """304: no body and no length, which would have to be that of the whole answer."""
+    start = {"type": "http.response.start", "status": 304, "headers": list(headers)}
+    await exchange.send(start)
+    await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def respond_failure(exchange: Exchange, failure: Failure) -> None:
     """Answers with the JSON error body.
 

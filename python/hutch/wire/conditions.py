@@ -33,15 +33,22 @@ class Version:
         """The version that `fstat` tells."""
         return cls(etag_of(stat), stat.st_mtime_ns // 10**9)
 
-    @property
-    def headers(self) -> Headers:
-        """`ETag`, `Last-Modified`, and that it must be asked for anew each time."""
-        date = formatdate(self.modified, usegmt=True).encode("ascii")
-        return ((b"etag", self.etag), (b"last-modified", date), _REVALIDATE)
+
+def version_headers(version: Version | None) -> Headers:
+    """`ETag`, `Last-Modified`, and that it must be asked for anew each time.
+
+    A file without a version is one whose content is made while it is read.
+    """
+    if version is None:
+        return (_REVALIDATE,)
+    date = formatdate(version.modified, usegmt=True).encode("ascii")
+    return ((b"etag", version.etag), (b"last-modified", date), _REVALIDATE)
 
 
-def is_unchanged(version: Version, headers: Mapping[bytes, bytes]) -> bool:
+def is_unchanged(version: Version | None, headers: Mapping[bytes, bytes]) -> bool:
     """Whether the answer is 304. Raises `Failure`: precondition_failed, bad_request."""
+    if version is None:
+        return False
     _demand_match(version, headers)
     tags = headers.get(b"if-none-match")
     if tags is not None:
@@ -50,12 +57,12 @@ def is_unchanged(version: Version, headers: Mapping[bytes, bytes]) -> bool:
     return since is not None and version.modified <= since
 
 
-def holds_range(version: Version, headers: Mapping[bytes, bytes]) -> bool:
+def holds_range(version: Version | None, headers: Mapping[bytes, bytes]) -> bool:
     """Whether a `Range` counts: `If-Range` names this very version, or is not there."""
     condition = headers.get(b"if-range")
-    if condition is None or condition.strip() == version.etag:
-        return True
-    return _date(condition) == version.modified
+    if condition is None or version is None:
+        return condition is None
+    return condition.strip() == version.etag or _date(condition) == version.modified
 
 
 def _demand_match(version: Version, headers: Mapping[bytes, bytes]) -> None:

@@ -34,6 +34,13 @@ class ReadQuery(Struct, frozen=True, kw_only=True):
         return self.start_line is not None or self.end_line is not None
 
     @property
+    def form(self) -> Literal["text", "numbered", "base64"]:
+        """How the content is answered."""
+        if self.is_base64:
+            return "base64"
+        return "numbered" if self.with_line_numbers else "text"
+
+    @property
     def is_base64(self) -> bool:
         """Whether bytes were asked for, not text."""
         return self.encoding == "base64"

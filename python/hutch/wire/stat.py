@@ -19,7 +19,7 @@ from hutch.wire.paths import AbsolutePath, display, encode_b64
 
 Type = Literal["file", "directory", "symlink", "other"]
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # arithmetic only; UTC by definition
+_EPOCH: Final = datetime(1970, 1, 1)  # arithmetic only; UTC by definition
 _FIRST: Final = -62_135_596_800
 _LAST: Final = 253_402_300_799
 

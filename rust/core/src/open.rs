@@ -7,7 +7,7 @@
 //! with `O_PATH`, which opens nothing, and only a regular file is then opened, through that
 //! same descriptor: nothing can be swapped in between.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -51,12 +51,46 @@ fn demand_regular(file: &OwnedFd) -> rustix::io::Result<Stat> {
     }
 }
 
+/// Whether the file's content is made while it is read (`/proc`, `/sys` and their like): its
+/// size and times tell nothing, so it has no version that a client could hold on to.
+pub fn is_made_on_reading(file: impl AsFd) -> bool {
+    fs::fstatfs(file).is_ok_and(|about| MADE_ON_READING.contains(&(about.f_type as u32)))
+}
+
+/// Magic numbers of `linux/magic.h`: proc, sysfs, cgroup, cgroup2, debugfs, tracefs,
+/// securityfs, bpf, pstore, configfs, selinux.
+const MADE_ON_READING: &[u32] = &[
+    0x9fa0,
+    0x6265_6572,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0xcafe_4a11,
+    0x6165_676c,
+    0x6265_6570,
+    0xf97c_ff8c,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     use std::path::Path;
+
+    #[test]
+    fn what_is_made_on_reading_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "x").unwrap();
+        let cases = [(path, false), ("/proc/self/status".into(), true)];
+        for (path, wanted) in cases {
+            let (file, _) = open_regular(path.as_os_str().as_bytes()).unwrap();
+            assert_eq!(is_made_on_reading(file), wanted, "{}", path.display());
+        }
+    }
 
     fn errno(path: &Path) -> Option<Errno> {
         match open_regular(path.as_os_str().as_bytes()) {

@@ -17,7 +17,7 @@ mod _native {
     #[pymodule_export]
     use crate::names::{extension, is_code};
     #[pymodule_export]
-    use crate::read::{Reading, open_regular};
+    use crate::read::{Reading, is_made_on_reading, open_regular};
     #[pymodule_export]
     use crate::stop::Stop;
 

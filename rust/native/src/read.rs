@@ -1,6 +1,6 @@
-//! `_native.Reading`, `_native.open_regular`: files read for an answer.
+//! `_native.Reading`, `_native.open_regular`, `_native.is_made_on_reading`: files read for an answer.
 
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hutch_core::content::Form;
@@ -19,6 +19,14 @@ pub(crate) fn open_regular(py: Python<'_>, path: &[u8]) -> PyResult<i32> {
     opened
         .map(|(file, _)| file.into_raw_fd())
         .map_err(to_python)
+}
+
+/// Whether an open file's content is made while it is read.
+#[pyfunction]
+pub(crate) fn is_made_on_reading(py: Python<'_>, descriptor: i32) -> bool {
+    // SAFETY: the caller keeps the descriptor open during the call; a closed one only fails.
+    let file = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    py.detach(|| open::is_made_on_reading(file))
 }
 
 /// A file being read: scanned, then handed over encoded.

@@ -19,7 +19,9 @@ from hutch.server.streaming import Exchange
 from hutch.wire import shapes
 from hutch.wire.errors import Failure
 
-TABLE: Final = Table(openapi.describing((*system.ROUTES, *walk.ROUTES, *read.ROUTES, *raw.ROUTES, *stat.ROUTES)))
+TABLE: Final = Table(
+    openapi.describing((*system.ROUTES, *walk.ROUTES, *read.ROUTES, *raw.ROUTES, *stat.ROUTES))
+)
 
 
 class Application:

@@ -11,9 +11,9 @@ from contextlib import closing
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Call, Route
 from hutch.runtime.raw import RawFile
-from hutch.server.answers import respond_bytes
+from hutch.server.answers import respond_unchanged
 from hutch.server.streaming import Exchange, respond
-from hutch.wire.conditions import Headers, holds_range, is_unchanged
+from hutch.wire.conditions import Headers, holds_range, is_unchanged, version_headers
 from hutch.wire.raw import RawQuery, parse_range
 
 
@@ -21,7 +21,7 @@ async def read_raw(runtime: Runtime, call: Call[RawQuery], exchange: Exchange) -
     """Answers with the file's bytes, a part of them, or that the client has them already."""
     with closing(await runtime.raws.open(call.asked.path)) as file:
         if is_unchanged(file.version, call.headers):
-            await respond_bytes(exchange, status=304, headers=file.version.headers, body=b"")
+            await respond_unchanged(exchange, headers=version_headers(file.version))
             return
         part = _part(file, call, exchange)
         if part is not None:
@@ -43,7 +43,10 @@ def _part(file: RawFile, call: Call[RawQuery], exchange: Exchange) -> range | No
 
 
 def _headers(file: RawFile, part: range | None) -> Headers:
-    headers: Headers = ((b"content-type", b"application/octet-stream"), *file.version.headers)
+    headers: Headers = (
+        (b"content-type", b"application/octet-stream"),
+        *version_headers(file.version),
+    )
     if file.size is None:
         return headers
     length = file.size if part is None else len(part)

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Call, Route
-from hutch.server.answers import respond_bytes
+from hutch.server.answers import respond_unchanged
 from hutch.server.streaming import Exchange, respond
-from hutch.wire.conditions import is_unchanged
+from hutch.wire.conditions import is_unchanged, version_headers
 from hutch.wire.read import FileContent, ReadQuery
 
 
 async def read(runtime: Runtime, call: Call[ReadQuery], exchange: Exchange) -> None:
     """Answers with the file's text, or that it is still the one the client has."""
     reading = await runtime.reads.open(call.asked)
-    version = reading.version
-    if is_unchanged(version, call.headers):
-        await respond_bytes(exchange, status=304, headers=version.headers, body=b"")
+    headers = [*version_headers(reading.version)]
+    if is_unchanged(reading.version, call.headers):
+        await respond_unchanged(exchange, headers=headers)
         return
-    headers = [(b"content-type", b"application/json"), *version.headers]
+    headers.append((b"content-type", b"application/json"))
     if reading.length is not None:
         headers.append((b"content-length", b"%d" % reading.length))
     await respond(exchange, status=200, headers=headers, source=reading)
