@@ -1,0 +1,28 @@
+"""The rows of the table, one function each, in the order they are printed.
+
+Belongs here: what is promised, and beside what it is measured. Banned here: how anything is
+timed or printed. Source of every promise: design, section 5.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benches.bench import Row
+from benches.rows import contents, floors, listing, million, small
+
+ROWS: Final[dict[str, Row]] = {
+    "floors": floors.floors,
+    "stream": listing.stream,
+    "stream-all": listing.stream_all,
+    "light": listing.light,
+    "node-modules": listing.node_modules,
+    "tree": listing.tree,
+    "million": million.million,
+    "hash": contents.hashes,
+    "hash-again": contents.hashes_again,
+    "content": contents.content,
+    "small": small.small,
+    "beside": small.beside,
+    "idle": small.idle,
+}
