@@ -6,8 +6,32 @@
 //!
 //! Source: gitignore(5); wire contract, section 2, `use_gitignore` and `ignore_patterns`.
 
+mod config;
+mod directory;
+mod files;
+mod index;
+mod line;
+
+mod notices;
+mod patterns;
+mod repository;
+mod table;
+mod trie;
+mod wildcard;
+
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::{AtFlags, CWD, readlinkat, statat};
+
+pub use config::GitEnvironment;
+use config::Settings;
+pub use directory::DirRules;
+use directory::{Scopes, with_name};
+use notices::Notices;
+use patterns::Name;
+use repository::Repository;
+use trie::{Reached, Trie};
 
 /// What a caller asked of the rules.
 #[derive(Clone, Debug, Default)]
@@ -54,12 +78,17 @@ pub struct Notice {
 pub struct BadPattern(pub Vec<u8>, pub String);
 
 /// The rules of one walk, shared by all its threads.
-#[derive(Debug, Default)]
-pub struct RuleSet {}
-
-/// The rules that hold inside one directory. Immutable, cheap to clone.
-#[derive(Debug, Default)]
-pub struct DirRules {}
+#[derive(Debug)]
+pub struct RuleSet {
+    use_gitignore: bool,
+    /// The listed directory as it was spelled, with a slash at the end.
+    path: Vec<u8>,
+    own: Trie,
+    environment: GitEnvironment,
+    /// What the system's and the user's configuration set, read when a repository is met.
+    user: OnceLock<Settings>,
+    notices: Notices,
+}
 
 impl RuleSet {
     /// Rules for a walk of the directory `root` (open as `fd`, spelled `path`, absolute).
@@ -67,40 +96,155 @@ impl RuleSet {
     /// # Errors
     /// [`BadPattern`] if one of `options.ignore_patterns` is malformed.
     pub fn open(
-        _fd: BorrowedFd<'_>,
-        _path: &[u8],
-        _seen: Seen,
-        _options: &RuleOptions,
+        fd: BorrowedFd<'_>,
+        path: &[u8],
+        seen: Seen,
+        options: &RuleOptions,
     ) -> Result<(Arc<Self>, Arc<DirRules>), BadPattern> {
-        Ok((Arc::default(), Arc::default()))
+        Self::open_in(fd, path, seen, options, GitEnvironment::current())
+    }
+
+    /// [`RuleSet::open`] for a user whose configuration lies elsewhere.
+    ///
+    /// # Errors
+    /// As [`RuleSet::open`].
+    pub fn open_in(
+        fd: BorrowedFd<'_>,
+        path: &[u8],
+        seen: Seen,
+        options: &RuleOptions,
+        environment: &GitEnvironment,
+    ) -> Result<(Arc<Self>, Arc<DirRules>), BadPattern> {
+        let patterns = &options.ignore_patterns;
+        let own = Trie::of_patterns(patterns)
+            .map_err(|(place, reason)| BadPattern(patterns[place].clone(), reason.to_owned()))?;
+        let reached = own.start();
+        let set = Arc::new(Self {
+            use_gitignore: options.use_gitignore,
+            path: [path.strip_suffix(b"/").unwrap_or(path), b"/"].concat(),
+            own,
+            environment: environment.clone(),
+            user: OnceLock::new(),
+            notices: Notices::default(),
+        });
+        let root = if options.use_gitignore {
+            set.root(fd, seen, reached)
+        } else {
+            DirRules::root(b"", None, Scopes::default(), reached)
+        };
+        Ok((set, root))
     }
 
     /// Takes the notices collected since the last call.
     pub fn take_notices(&self) -> Vec<Notice> {
-        Vec::new()
+        self.notices.take_all()
+    }
+
+    /// The listed directory's rules, with those above it as far as they hold.
+    fn root(&self, fd: BorrowedFd<'_>, seen: Seen, own: Reached) -> Arc<DirRules> {
+        let real = real_path(fd).unwrap_or_else(|| self.path[..self.path.len() - 1].to_vec());
+        let found = self.around(&real, seen);
+        let (repository, inside) = found.map_or((None, real.len()), |(one, at)| (Some(one), at));
+        let fold = repository.as_ref().is_some_and(Repository::fold);
+        let above = repository
+            .as_ref()
+            .map(|one| self.above(one, &real, inside));
+        let here = seen
+            .gitignore
+            .then(|| self.gitignore(fd, fold, || self.path.clone()))
+            .flatten();
+        let scopes = above.unwrap_or_default().with(here);
+        let prefix = real.get(inside + 1..).unwrap_or_default();
+        DirRules::root(prefix, repository.map(Arc::new), scopes, own)
+    }
+
+    /// The repository that the directory at `real` lies in, and the length of its root's path.
+    /// Like git, looks no further than the file system that the directory is on.
+    fn around(&self, real: &[u8], seen: Seen) -> Option<(Repository, usize)> {
+        let device = |path: &[u8]| {
+            statat(CWD, at_least_slash(path), AtFlags::empty()).map(|stat| stat.st_dev)
+        };
+        let start = device(real).ok();
+        let mut length = if real == b"/" { 0 } else { real.len() };
+        loop {
+            let root = &real[..length];
+            if length < real.len() && device(root).ok() != start {
+                return None;
+            }
+            let looked = length < real.len() || seen.git;
+            if let Some(found) = looked.then(|| self.repository(root)).flatten() {
+                return Some((found, length));
+            }
+            length = memchr::memrchr(b'/', root)?;
+        }
+    }
+
+    /// The rules of `repository`, whose root is the first `inside` bytes of `real`, that come
+    /// from above `real`: none if they ignore it.
+    fn above(&self, repository: &Repository, real: &[u8], inside: usize) -> Scopes {
+        let mut scopes = Scopes::of(repository);
+        let mut length = inside;
+        for name in real
+            .get(inside + 1..)
+            .unwrap_or_default()
+            .split(|&byte| byte == b'/')
+        {
+            if name.is_empty() {
+                break;
+            }
+            let path = [&real[..length], &b"/.gitignore"[..]].concat();
+            let read = files::rules(CWD, &path, false, repository.fold());
+            scopes = scopes.with(self.notices.take(&path, read));
+            let next = with_name(name, repository.fold(), |name| {
+                (scopes.decide(name, true) != Some(true)).then(|| scopes.step(name))
+            });
+            match next.filter(|_| name != b".git") {
+                Some(next) => scopes = next,
+                None => return Scopes::default(),
+            }
+            length += 1 + name.len();
+        }
+        scopes
+    }
+
+    /// The repository whose root is at `path`, if one is.
+    fn repository(&self, path: &[u8]) -> Option<Repository> {
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        let user = self.user.get_or_init(|| self.environment.settings());
+        Repository::open(path, &self.environment, user, &self.notices)
+    }
+
+    /// The path of what lies at `relative` below the listed directory.
+    fn path_of(&self, relative: &[u8]) -> Vec<u8> {
+        [&self.path, relative].concat()
+    }
+
+    fn step_own(&self, own: &[u32], name: &[u8]) -> Reached {
+        if own.is_empty() {
+            Reached::default()
+        } else {
+            self.own.step(own, &Name::new(name))
+        }
+    }
+
+    fn decide_own(&self, own: &[u32], name: &[u8], is_dir: bool) -> Option<bool> {
+        if own.is_empty() {
+            None
+        } else {
+            self.own.decide(own, &Name::new(name), is_dir)
+        }
     }
 }
 
-impl DirRules {
-    /// The rules inside the child directory `name`, open as `fd`.
-    pub fn enter(
-        self: &Arc<Self>,
-        _set: &RuleSet,
-        _fd: BorrowedFd<'_>,
-        _name: &[u8],
-        _seen: Seen,
-        _tracked_only: bool,
-    ) -> Arc<Self> {
-        Arc::clone(self)
-    }
+/// Where `fd` really is, symbolic links resolved; `None` without `/proc`, or if the path is
+/// longer than the system can say.
+fn real_path(fd: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    use std::os::fd::AsRawFd;
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let path = readlinkat(CWD, link, Vec::new()).ok()?.into_bytes();
+    path.starts_with(b"/").then_some(path)
+}
 
-    /// True when no name in this directory can be hidden, so that `verdict` need not be asked.
-    pub fn is_empty(&self) -> bool {
-        true
-    }
-
-    /// What the rules say about the entry `name` of this directory.
-    pub fn verdict(&self, _set: &RuleSet, _name: &[u8], _is_dir: bool) -> Verdict {
-        Verdict::Keep
-    }
+fn at_least_slash(path: &[u8]) -> &[u8] {
+    if path.is_empty() { b"/" } else { path }
 }
