@@ -135,7 +135,8 @@ fn bytes_that_are_no_text_are_bytes() {
 
 #[test]
 fn ten_thousand_patterns() {
-    let kinds: [(&str, fn(u32) -> String); 5] = [
+    type Lines = fn(u32) -> String;
+    let kinds: [(&str, Lines); 5] = [
         ("anchored", |n| format!("n{n}/*.x{n}\n")),
         ("names", |n| format!("name{n}\n")),
         ("beginnings", |n| format!("begin{n}*\n")),
