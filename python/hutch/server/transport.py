@@ -87,22 +87,31 @@ class Transport:
         return _after(pieces, taken)
 
     async def _until_taken(self) -> None:
-        # A socket is writable only when a third of its buffer is free, and that may be
-        # megabytes: a slow reader is seen by what the kernel still holds.
+        """Waits until the socket takes more. Raises `ClientGone` after too long without a byte."""
+        if await self._is_writable_soon():
+            return
         held = self._held()
         while True:
             with self._stalls.waiting() as scope:
-                try:
-                    await trio.lowlevel.wait_writable(self._socket)
-                except trio.ClosedResourceError:
-                    raise ClientGone("the connection is closed") from None
-            if not scope.cancelled_caught:
-                return
-            still = self._held()
-            if still >= held:
+                while (still := self._held()) >= held:
+                    if await self._is_writable_soon():
+                        return
+            if scope.cancelled_caught:
                 self.reset()
                 raise ClientGone("the client takes nothing")
             held = still
+
+    async def _is_writable_soon(self) -> bool:
+        # A socket is writable only when a third of its buffer is free, and that may be
+        # megabytes. So now and then `_until_taken` looks at what the kernel still holds:
+        # that is how a slow reader is told from one that takes nothing.
+        with trio.move_on_after(self._stalls.look_seconds):
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+            except trio.ClosedResourceError:
+                raise ClientGone("the connection is closed") from None
+            return True
+        return False
 
     def _held(self) -> int:
         answer = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
