@@ -79,7 +79,7 @@ class Wire:
         return data[:end]
 
     async def exactly(self, size: int) -> bytes:
-        data = b""
+        data, self.rest = self.rest, b""
         while len(data) < size:
             more = await self.some()
             assert more, f"closed after {len(data)} of {size} bytes"

@@ -21,7 +21,7 @@ import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError, generate_accept_token
+from wsproto.utilities import LocalProtocolError, generate_accept_token
 
 from hutch.server import guard
 from hutch.server.exchange import HttpExchange
@@ -269,15 +269,9 @@ class WebSocket:
             self._heard = trio.current_time()
 
     async def _feed(self, frames: Connection, data: bytes) -> None:
-        try:
-            frames.receive_data(data)
-            for event in frames.events():
-                await self._handle(frames, event)
-        except RemoteProtocolError as error:
-            hint = error.event_hint
-            code = hint.code if isinstance(hint, CloseConnection) else CloseReason.PROTOCOL_ERROR
-            await self._close(code)
-            self._peer_closed.set()
+        frames.receive_data(data)
+        for event in frames.events():
+            await self._handle(frames, event)
 
     async def _handle(self, frames: Connection, event: Event) -> None:
         if isinstance(event, (TextMessage, BytesMessage)):
@@ -286,9 +280,12 @@ class WebSocket:
         elif isinstance(event, Ping):
             await self._pong(frames, event)
         elif isinstance(event, CloseConnection):
-            if frames.state is ConnectionState.REMOTE_CLOSING:
+            if frames.state is ConnectionState.OPEN:
+                # Not sent by the client: wsproto's word for what it could not parse.
+                await self._close(event.code, event.reason or "")
+            elif frames.state is ConnectionState.REMOTE_CLOSING:
+                self._leave(event.code, event.reason or "")
                 await self._transmit(event.response())
-            self._leave(event.code, event.reason or "")
             self._peer_closed.set()
 
     async def _collect(self, event: TextMessage | BytesMessage) -> None:
