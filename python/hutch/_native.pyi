@@ -8,13 +8,24 @@ from typing import Literal, final
 
 __all__ = [
     "DEBUG",
+    "FileState",
+    "Guard",
+    "Pending",
+    "Place",
     "Reading",
+    "Removal",
     "Stop",
+    "Writer",
+    "Written",
     "__version__",
+    "append",
     "extension",
     "is_code",
     "is_made_on_reading",
+    "locate",
+    "make_dirs",
     "open_regular",
+    "remove",
 ]
 
 __version__: str
@@ -79,3 +90,155 @@ class Reading:
     def is_finished(self) -> bool: ...
     def facts(self) -> tuple[int, int, bool, str | None]:
         """(size, lines, lossy, SHA-256 of a whole file), complete once all was handed over."""
+@final
+class Place:
+    """A name, there or not, in a directory that is held open."""
+
+    @property
+    def key(self) -> bytes:
+        """The same for every spelling of the same place, different for any other."""
+
+    def state(self, stop: Stop) -> FileState | None:
+        """What stands there now, its bytes hashed afresh; None where nothing does.
+
+        Raises OSError, InterruptedError.
+        """
+
+@final
+class FileState:
+    """What stands at a place, as preconditions see it."""
+
+    @property
+    def status(self) -> tuple[int, int, int, int]:
+        """Inode, size, mtime and ctime in ns: what ETags are made of."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Of a regular file, lower-case hex."""
+
+def locate(path: bytes, *, follow: bool) -> Place:
+    """Where an absolute, normalised path leads; `follow` goes on through a symlink as its end.
+
+    Raises OSError: ENOENT where the parent is missing, ENOTDIR where it is a file, EISDIR for
+    what can only be a directory, ELOOP, ENAMETOOLONG.
+    """
+
+def make_dirs(path: bytes, *, mode: int = 0o755) -> bool:
+    """Makes a directory with its parents (0755); whether it was made. A made one has `mode`.
+
+    Raises OSError: ENOTDIR where a file is in the way.
+    """
+
+@final
+class Pending:
+    """The slots that name temporary files, in a directory that is made where it is missing.
+
+    Opening removes what an earlier process left. One process at a time.
+    """
+
+    def __new__(cls, directory: bytes) -> Pending: ...
+
+@final
+class Written:
+    """What was written."""
+
+    @property
+    def status(self) -> tuple[int, int, int, int]:
+        """Inode, size, mtime and ctime in ns, of the file afterwards."""
+
+    @property
+    def size(self) -> int:
+        """The file's size afterwards, in bytes."""
+
+    @property
+    def atomic(self) -> bool:
+        """False where the file is a mount point and its bytes were overwritten."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the whole file, lower-case hex; None after appending."""
+
+@final
+class Writer:
+    """Content on its way to a place; until `commit` nothing is changed.
+
+    `named` begins with a named temporary file, as file systems without O_TMPFILE make it.
+    Raises OSError: EISDIR, ENXIO for a FIFO, a socket or a device, EACCES, ENOSPC.
+    """
+
+    def __new__(cls, place: Place, pending: Pending, *, named: bool = False) -> Writer: ...
+    def write(self, data: bytes) -> None:
+        """More of the content. Raises OSError; ValueError once the writer has ended."""
+
+    def commit(
+        self, stop: Stop, *, mode: int | None = None, only_new: bool = False
+    ) -> Written:
+        """Puts the content in place, atomically and durably, and ends the writer.
+
+        Without `mode` that of the replaced file is kept, else it is 0644. Raises OSError:
+        EEXIST where `only_new` and something is there, ENOSPC with the old file untouched;
+        InterruptedError; ValueError once the writer has ended.
+        """
+
+    def abort(self) -> None:
+        """Ends the writer, leaving everything as it was; may be called at any time."""
+
+def append(place: Place, data: bytes, *, mode: int | None = None) -> Written | None:
+    """Appends with O_APPEND, durably; None where there is no file.
+
+    Raises OSError, as `Writer`.
+    """
+
+@final
+class Guard:
+    """Protected paths (absolute, normalised), with their real paths and identities of now."""
+
+    def __new__(cls, paths: list[bytes]) -> Guard: ...
+    def refuses_path(self, path: bytes) -> bytes | None:
+        """The protected path that removing `path` would take away, by its spelling alone."""
+
+    def refuses(self, place: Place) -> bytes | None:
+        """The same by spelling, real path and identity of what stands there. Raises OSError."""
+
+@final
+class Removal:
+    """The account of a removal."""
+
+    @property
+    def protected(self) -> bytes | None:
+        """The protected path that was refused; nothing was removed."""
+
+    @property
+    def mounts(self) -> list[bytes]:
+        """Mount points in the way; nothing was removed."""
+
+    @property
+    def removed(self) -> int:
+        """Entries removed."""
+
+    @property
+    def errors(self) -> list[tuple[bytes, int]]:
+        """The first thousand failures: path and errno."""
+
+    @property
+    def failures(self) -> int:
+        """Failures in all."""
+
+    @property
+    def cut(self) -> Literal["stopped", "late", "failing"] | None:
+        """Why it ended early."""
+
+    @property
+    def remaining(self) -> list[bytes]:
+        """What is still there, at most a thousand, parents first; empty after a success."""
+
+    @property
+    def remaining_cut(self) -> bool:
+        """Whether `remaining` lacks some."""
+
+def remove(place: Place, guard: Guard, stop: Stop, *, seconds: float) -> Removal:
+    """Removes what stands at a place with everything below it, following no symlink.
+
+    Ends early when `stop` is set or `seconds` have passed; the account says so. Raises OSError
+    (ENOENT where nothing stands there).
+    """

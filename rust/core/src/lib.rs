@@ -4,12 +4,23 @@
 //! bytes it makes of it. Banned here: Python (the bindings live in `rust/native`), HTTP,
 //! logging, global state other than the one pool and the caches it names.
 
+pub mod append;
+mod attributes;
 pub mod content;
 pub mod error;
+pub mod guard;
 pub mod json;
 pub mod lines;
+pub mod mkdir;
+pub mod mounts;
 pub mod names;
 pub mod open;
+pub mod pending;
+pub mod place;
 pub mod read;
+pub mod remove;
 pub mod rules;
+pub mod spool;
+pub mod state;
 pub mod stop;
+pub mod write;

@@ -4,9 +4,13 @@
 //! Banned here: logic. What computes lives in `hutch-core`, which knows no Python.
 
 mod error;
+mod mkdir;
 mod names;
+mod place;
 mod read;
+mod remove;
 mod stop;
+mod write;
 
 use pyo3::prelude::*;
 
@@ -15,11 +19,19 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
+    use crate::mkdir::make_dirs;
+    #[pymodule_export]
     use crate::names::{extension, is_code};
     #[pymodule_export]
     use crate::read::{Reading, is_made_on_reading, open_regular};
     #[pymodule_export]
+    use crate::place::{FileState, Place, locate};
+    #[pymodule_export]
+    use crate::remove::{Guard, Removal, remove};
+    #[pymodule_export]
     use crate::stop::Stop;
+    #[pymodule_export]
+    use crate::write::{Pending, Writer, Written, append};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,81 @@
+//! What a replaced file hands on to its successor: owner, mode, extended attributes.
+//!
+//! Belongs here: carrying them over before the successor has a name. Banned here: contents.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{Gid, Mode, OFlags, Stat, Uid, XattrFlags, fchmod, fchown};
+use rustix::fs::{fgetxattr, flistxattr, fsetxattr, openat};
+use rustix::io::Errno;
+
+use crate::place::Place;
+
+/// Set-user-id and set-group-id.
+const SET_ID: u32 = 0o6000;
+/// The permission bits, setuid, setgid and sticky included.
+pub(crate) const PERMISSIONS: u32 = 0o7777;
+const LONGEST_LIST: usize = 64 * 1024;
+const LONGEST_VALUE: usize = 64 * 1024;
+
+/// Makes `file` the successor of `old`, in `mode` where that is given.
+///
+/// The owner first, since changing it clears set-id bits; then the attributes, since an access
+/// ACL changes the mode; then the mode, which `umask` never cuts. Where the owner may not be
+/// kept, set-id bits are not either: they would mean somebody else's rights.
+pub(crate) fn carry(
+    file: BorrowedFd<'_>,
+    place: &Place,
+    old: &Stat,
+    mode: Option<u32>,
+) -> rustix::io::Result<()> {
+    let kept = keep_owner(file, old);
+    carry_xattrs(file, place);
+    let inherited = old.st_mode & PERMISSIONS;
+    let mode = match mode {
+        Some(mode) => mode,
+        None if kept => inherited,
+        None => inherited & !SET_ID,
+    };
+    fchmod(file, Mode::from_raw_mode(mode))
+}
+
+fn keep_owner(file: BorrowedFd<'_>, old: &Stat) -> bool {
+    let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+    if fchown(file, Some(uid), Some(gid)).is_ok() {
+        return true;
+    }
+    // Not root: the group may still be one of ours.
+    let group_kept = fchown(file, None, Some(gid)).is_ok();
+    group_kept && rustix::fs::fstat(file).is_ok_and(|now| now.st_uid == old.st_uid)
+}
+
+/// Best effort: a file system without them, or an attribute that may not be set, changes nothing.
+fn carry_xattrs(file: BorrowedFd<'_>, place: &Place) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(old) = openat(place.dir(), place.name(), flags, Mode::empty()) else {
+        return;
+    };
+    let mut names = Vec::with_capacity(LONGEST_LIST);
+    if flistxattr(&old, rustix::buffer::spare_capacity(&mut names)).is_err() {
+        return;
+    }
+    for name in names.split(|byte| *byte == 0).filter(|one| is_carried(one)) {
+        let _ = carry_xattr(old.as_fd(), file, name);
+    }
+}
+
+/// Capabilities and integrity records belong to the content that was replaced: the kernel drops
+/// them on any write.
+fn is_carried(name: &[u8]) -> bool {
+    !name.is_empty()
+        && !matches!(
+            name,
+            b"security.capability" | b"security.ima" | b"security.evm"
+        )
+}
+
+fn carry_xattr(old: BorrowedFd<'_>, new: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let mut value = Vec::with_capacity(LONGEST_VALUE);
+    fgetxattr(old, name, rustix::buffer::spare_capacity(&mut value))?;
+    fsetxattr(new, name, &value, XattrFlags::empty())
+}

@@ -1,0 +1,91 @@
+//! What is mounted where, as `/proc/self/mountinfo` tells.
+//!
+//! Belongs here: reading and unquoting the table, and which mounts lie at or below a path.
+//! Banned here: what follows from it. Source: `proc_pid_mountinfo(5)`.
+
+use crate::error::{Error, Result};
+
+const TABLE: &str = "/proc/self/mountinfo";
+/// The field that is the mount point.
+const MOUNT_POINT: usize = 4;
+
+/// The mount points at or below a real path, in the table's order.
+///
+/// # Errors
+/// Where the table cannot be read.
+pub fn below(path: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let table = std::fs::read(TABLE).map_err(|error| {
+        let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+        Error::on(TABLE.as_bytes())(errno)
+    })?;
+    Ok(mount_points(&table)
+        .filter(|point| is_at_or_below(point, path))
+        .collect())
+}
+
+/// Whether `path` is `top`, or lies below it. Both absolute and normalised.
+pub fn is_at_or_below(path: &[u8], top: &[u8]) -> bool {
+    match path.strip_prefix(top) {
+        Some(rest) => rest.is_empty() || rest[0] == b'/' || top == b"/",
+        None => false,
+    }
+}
+
+fn mount_points(table: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    table
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(MOUNT_POINT))
+        .map(unquote)
+}
+
+/// Blanks, tabs, newlines and backslashes are written as three octal digits.
+fn unquote(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let (byte, after) = match (first, octal(after)) {
+            (b'\\', Some(byte)) => (byte, &after[3..]),
+            _ => (*first, after),
+        };
+        plain.push(byte);
+        rest = after;
+    }
+    plain
+}
+
+fn octal(text: &[u8]) -> Option<u8> {
+    let digits = text.get(..3)?;
+    digits.iter().try_fold(0_u8, |value, digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(digit - b'0'),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_unquoted() {
+        let table = b"22 27 0:21 / /proc rw - proc proc rw\n\
+            30 27 8:1 / /a\\040b\\134c\\012d rw shared:1 - ext4 /dev/x rw\n\
+            31 27 8:1 / /odd\\9 rw - ext4 /dev/x rw\n";
+        let found: Vec<Vec<u8>> = mount_points(table).collect();
+        assert_eq!(found, [&b"/proc"[..], b"/a b\\c\nd", b"/odd\\9"]);
+    }
+
+    #[test]
+    fn below_means_whole_names() {
+        let cases: &[(&[u8], &[u8], bool)] = &[
+            (b"/a", b"/a", true),
+            (b"/a/b", b"/a", true),
+            (b"/ab", b"/a", false),
+            (b"/", b"/a", false),
+            (b"/a", b"/", true),
+            (b"/", b"/", true),
+        ];
+        for (path, top, wanted) in cases {
+            assert_eq!(is_at_or_below(path, top), *wanted, "{path:?} {top:?}");
+        }
+    }
+}
