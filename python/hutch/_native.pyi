@@ -90,6 +90,7 @@ class Reading:
     def is_finished(self) -> bool: ...
     def facts(self) -> tuple[int, int, bool, str | None]:
         """(size, lines, lossy, SHA-256 of a whole file), complete once all was handed over."""
+
 @final
 class Place:
     """A name, there or not, in a directory that is held open."""
@@ -123,7 +124,7 @@ def locate(path: bytes, *, follow: bool) -> Place:
     what can only be a directory, ELOOP, ENAMETOOLONG.
     """
 
-def make_dirs(path: bytes, *, mode: int = 0o755) -> bool:
+def make_dirs(path: bytes, *, mode: int) -> bool:
     """Makes a directory with its parents (0755); whether it was made. A made one has `mode`.
 
     Raises OSError: ENOTDIR where a file is in the way.
@@ -170,9 +171,7 @@ class Writer:
     def write(self, data: bytes) -> None:
         """More of the content. Raises OSError; ValueError once the writer has ended."""
 
-    def commit(
-        self, stop: Stop, *, mode: int | None = None, only_new: bool = False
-    ) -> Written:
+    def commit(self, stop: Stop, *, mode: int | None = None, only_new: bool = False) -> Written:
         """Puts the content in place, atomically and durably, and ends the writer.
 
         Without `mode` that of the replaced file is kept, else it is 0644. Raises OSError:

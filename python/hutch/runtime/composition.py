@@ -6,6 +6,7 @@ what a service does.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,11 +14,15 @@ from dataclasses import dataclass
 
 from hutch import _native
 from hutch.runtime import system
+from hutch.runtime.mkdir import Mkdirs
+from hutch.runtime.preconditions import Locks
 from hutch.runtime.raw import Raws
 from hutch.runtime.read import Reads
+from hutch.runtime.remove import Removals
 from hutch.runtime.stat import Stats
 from hutch.runtime.state import hold_state_dir
 from hutch.runtime.walk import Walks
+from hutch.runtime.write import Writes
 from hutch.wire.config import Config
 from hutch.wire.system import RuntimeInfo
 
@@ -33,6 +38,9 @@ class Runtime:
     reads: Reads
     raws: Raws
     stats: Stats
+    writes: Writes
+    mkdirs: Mkdirs
+    removals: Removals
 
 
 @asynccontextmanager
@@ -42,6 +50,8 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
     Raises `Failure` (conflict) where another server holds the state directory.
     """
     with hold_state_dir(config.state_dir):
+        pending = _native.Pending(os.fsencode(config.state_dir / "pending"))
+        locks = Locks()
         try:
             yield Runtime(
                 config=config,
@@ -51,6 +61,9 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                 reads=Reads(config.limits),
                 raws=Raws(),
                 stats=Stats(),
+                writes=Writes(config.limits, pending, locks),
+                mkdirs=Mkdirs(),
+                removals=Removals(config.limits, config.state_dir, locks),
             )
         finally:
             _native.pool_close()

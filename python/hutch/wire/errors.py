@@ -103,6 +103,7 @@ _ERRNO: Final[Mapping[int, tuple[Code, str]]] = {
     errno.ENXIO: ("bad_request", "not a regular file"),
     errno.ENODEV: ("bad_request", "not a regular file"),
     errno.EBUSY: ("conflict", "busy"),
+    errno.EXDEV: ("conflict", "a mount point, or on another file system"),
     errno.ETXTBSY: ("conflict", "the program is running"),
     errno.ENOTEMPTY: ("conflict", "directory not empty"),
     errno.EFBIG: ("too_large", "file too large for the file system"),

@@ -20,7 +20,12 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 def etag_of(stat: os.stat_result) -> bytes:
     """The ETag of a file in this state, quoted: inode, size, mtime and ctime in ns."""
-    return b'"%x-%x-%x-%x"' % (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return etag_from((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+
+
+def etag_from(status: tuple[int, int, int, int]) -> bytes:
+    """The same from the four numbers."""
+    return b'"%x-%x-%x-%x"' % status
 
 
 def parse_tags(value: bytes, *, name: str) -> frozenset[bytes]:

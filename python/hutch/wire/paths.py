@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Final
+from typing import Annotated, Final, NotRequired, TypedDict
 
 import msgspec
 
@@ -44,6 +44,21 @@ def encode_b64(path: bytes) -> str | None:
     except UnicodeDecodeError:
         return base64.urlsafe_b64encode(path).rstrip(b"=").decode("ascii")
     return None
+
+
+class PathFields(TypedDict):
+    """How an answer names a path."""
+
+    path: str
+    path_b64: NotRequired[str]
+
+
+def path_fields(path: bytes) -> PathFields:
+    """`path`, and `path_b64` beside it where that one loses something."""
+    encoded = encode_b64(path)
+    if encoded is None:
+        return {"path": display(path)}
+    return {"path": display(path), "path_b64": encoded}
 
 
 def decode_b64(text: str, *, name: str) -> bytes:

@@ -82,8 +82,7 @@ fn look_at(path: &[u8]) -> Protected {
         while let Some(one) = rest {
             // A protected file (a link, say) counts, and so does every directory above.
             if let Ok(stat) = statat(CWD, one, AtFlags::SYMLINK_NOFOLLOW)
-                && (one == spelling
-                    || FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+                && (one == spelling || FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
             {
                 ids.push(Id::of(&stat));
             }

@@ -104,12 +104,19 @@ mod tests {
             match wanted {
                 Ok(made) => assert_eq!(got, Ok(made), "{name}"),
                 Err(errno) => {
-                    assert_eq!(got, Err(Error::on(path.as_os_str().as_bytes())(errno)), "{name}");
+                    assert_eq!(
+                        got,
+                        Err(Error::on(path.as_os_str().as_bytes())(errno)),
+                        "{name}"
+                    );
                 }
             }
         }
         let mode = |name: &str| at(name).metadata().unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode("a"), mode("a/b"), mode("a/b/c")), (0o755, 0o755, 0o700));
+        assert_eq!(
+            (mode("a"), mode("a/b"), mode("a/b/c")),
+            (0o755, 0o755, 0o700)
+        );
         assert_eq!(mode("real/x"), 0o1777);
     }
 }

@@ -223,11 +223,15 @@ impl Work<'_> {
         } else {
             FEW_REMEMBERED
         };
-        self.frames.last().is_some_and(|top| top.waiting.len() >= most)
+        self.frames
+            .last()
+            .is_some_and(|top| top.waiting.len() >= most)
     }
 
     fn has_failed(&self, name: &[u8]) -> bool {
-        self.frames.last().is_some_and(|top| top.failed.contains(name))
+        self.frames
+            .last()
+            .is_some_and(|top| top.failed.contains(name))
     }
 
     fn await_turn(&mut self, name: &[u8]) {
@@ -431,7 +435,12 @@ fn survey(top: &[u8], account: &mut Removal) {
             continue;
         };
         // One more than can be named tells that there are more.
-        waiting.extend(inner.take(MOST_NAMED + 1).flatten().map(|entry| entry.path()));
+        waiting.extend(
+            inner
+                .take(MOST_NAMED + 1)
+                .flatten()
+                .map(|entry| entry.path()),
+        );
     }
 }
 
@@ -491,7 +500,10 @@ mod tests {
         let stop = Stop::default();
         stop.set();
         let now = Some(Instant::now() - Duration::from_secs(1));
-        let cases = [(stop, None, Cut::Stopped), (Stop::default(), now, Cut::Late)];
+        let cases = [
+            (stop, None, Cut::Stopped),
+            (Stop::default(), now, Cut::Late),
+        ];
         for (stop, deadline, wanted) in cases {
             let account = remove(&place(&tree), &Guard::default(), &stop, deadline).unwrap();
             assert_eq!(account.cut, Some(wanted));

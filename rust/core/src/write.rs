@@ -10,13 +10,14 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use rustix::fs::{Access, AtFlags, FallocateFlags, Mode, OFlags, Stat, StatxAttributes};
-use rustix::fs::{StatxFlags, accessat, fallocate, fchmod, fstat, fstatfs, fsync, ftruncate};
+use rustix::fs::{StatxFlags, accessat, fallocate, fchmod, fstat, fsync, ftruncate};
 use rustix::fs::{openat, statx};
 use rustix::io::{Errno, pread, write};
 use sha2::{Digest, Sha256};
 
 use crate::attributes::carry;
 use crate::error::{Error, Result};
+use crate::open::is_made_on_reading;
 use crate::pending::Pending;
 use crate::place::{Place, regular};
 use crate::spool::{Spool, Start, sync_dir};
@@ -26,20 +27,6 @@ use crate::stop::Stop;
 pub(crate) const NEW_FILE: u32 = 0o644;
 const PIECE: usize = 256 * 1024;
 
-/// File systems whose files are the kernel's own variables: nothing can take their place.
-/// `statfs(2)`: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, binfmt_misc.
-const KERNEL_FILES: &[u64] = &[
-    0x9fa0,
-    0x6265_6572,
-    0x0027_e0eb,
-    0x6367_7270,
-    0x6462_6720,
-    0x7472_6163,
-    0x7363_6673,
-    0x6265_6570,
-    0x4249_4e4d,
-];
-
 /// How a file gets its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
@@ -47,7 +34,7 @@ enum Manner {
     Replace,
     /// Its bytes are overwritten: the file is a mount point.
     Overwrite,
-    /// Its bytes are overwritten, and it is one of the kernel's.
+    /// Its bytes are overwritten, and it is one of the kernel's own variables.
     Kernel,
 }
 
@@ -168,8 +155,7 @@ impl Writer {
     }
 
     fn replace(&mut self, old: Option<&Stat>, terms: Terms) -> Result<()> {
-        self.dress(old, terms)
-            .map_err(|errno| self.failed(errno))?;
+        self.dress(old, terms).map_err(|errno| self.failed(errno))?;
         let name = self.place.name();
         // A file where none was needs no temporary name on its way.
         let done = match old {
@@ -243,7 +229,7 @@ fn manner(place: &Place) -> Result<Manner> {
     if let Err(errno @ (Errno::ACCESS | Errno::ROFS | Errno::PERM)) = writable {
         return Err(place.failed(errno));
     }
-    if is_kernel_file(place.dir()) {
+    if is_made_on_reading(place.dir()) {
         return Ok(Manner::Kernel);
     }
     let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -254,10 +240,6 @@ fn manner(place: &Place) -> Result<Manner> {
     } else {
         Manner::Replace
     })
-}
-
-fn is_kernel_file(dir: BorrowedFd<'_>) -> bool {
-    fstatfs(dir).is_ok_and(|told| KERNEL_FILES.contains(&(told.f_type as u64)))
 }
 
 /// Takes the room beforehand, so that a full disk is met before the first byte changes.

@@ -23,9 +23,9 @@ mod _native {
     #[pymodule_export]
     use crate::names::{extension, is_code};
     #[pymodule_export]
-    use crate::read::{Reading, is_made_on_reading, open_regular};
-    #[pymodule_export]
     use crate::place::{FileState, Place, locate};
+    #[pymodule_export]
+    use crate::read::{Reading, is_made_on_reading, open_regular};
     #[pymodule_export]
     use crate::remove::{Guard, Removal, remove};
     #[pymodule_export]

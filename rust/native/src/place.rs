@@ -14,7 +14,8 @@ use crate::stop::Stop;
 pub(crate) type Status = (u64, i64, i128, i128);
 
 pub(crate) fn status(stat: &Stat) -> Status {
-    let nanoseconds = |seconds: i64, rest: u64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let nanoseconds =
+        |seconds: i64, rest: u64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     (
         stat.st_ino,
         stat.st_size,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http import openapi, raw, read, stat, system, walk
+from hutch.runtime.http import mkdir, openapi, raw, read, remove, stat, system, walk, write
 from hutch.runtime.http.answers import quart_app
 from hutch.runtime.http.auth import Tokens, local_path, require_token
 from hutch.runtime.http.cors import Headers, Origins
@@ -20,7 +20,18 @@ from hutch.wire import shapes
 from hutch.wire.errors import Failure
 
 TABLE: Final = Table(
-    openapi.describing((*system.ROUTES, *walk.ROUTES, *read.ROUTES, *raw.ROUTES, *stat.ROUTES))
+    openapi.describing(
+        (
+            *system.ROUTES,
+            *walk.ROUTES,
+            *read.ROUTES,
+            *raw.ROUTES,
+            *stat.ROUTES,
+            *write.ROUTES,
+            *mkdir.ROUTES,
+            *remove.ROUTES,
+        )
+    )
 )
 
 

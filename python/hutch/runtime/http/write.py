@@ -1,0 +1,77 @@
+"""`POST` and `PUT /files/write`, `PUT /files/raw`.
+
+Belongs here: these rows. Source: wire contract, section 2, "Write" and "Raw".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from hutch.runtime.composition import Runtime
+from hutch.runtime.http.table import Answer, Call, Route
+from hutch.server.answers import respond_bytes
+from hutch.server.bodies import Body
+from hutch.server.streaming import Exchange
+from hutch.wire.change import parse_condition
+from hutch.wire.write import UploadQuery, WriteBody, Written
+
+
+async def write(runtime: Runtime, call: Call[WriteBody]) -> Answer:
+    """Writes a file, and answers with its size, hash and ETag."""
+    condition = parse_condition(call.headers, call.asked.expected_hash)
+    written = await runtime.writes.write(call.asked, condition)
+    return Answer(written, headers=((b"etag", written.etag.encode("ascii")),))
+
+
+async def write_raw(runtime: Runtime, call: Call[UploadQuery], exchange: Exchange) -> None:
+    """Writes the request's body to a file as it arrives."""
+    condition = parse_condition(call.headers, call.asked.expected_hash)
+    body = Body(exchange, runtime.config.limits)
+    written = await runtime.writes.upload(call.asked, condition, body.pull)
+    await respond_bytes(
+        exchange,
+        status=201,
+        headers=(
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
+            (b"etag", written.etag.encode("ascii")),
+        ),
+        body=msgspec.json.encode(written),
+    )
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/files/write",
+        kind="json",
+        handler=write,
+        summary="Write a file",
+        shape=WriteBody,
+        source="body",
+        answer=Written,
+        status=201,
+    ),
+    Route(
+        method="PUT",
+        path="/files/write",
+        kind="json",
+        handler=write,
+        summary="Write a file",
+        shape=WriteBody,
+        source="body",
+        answer=Written,
+        status=201,
+    ),
+    Route(
+        method="PUT",
+        path="/files/raw",
+        kind="stream",
+        handler=write_raw,
+        summary="Write a file of any size",
+        shape=UploadQuery,
+        answer=Written,
+        status=201,
+        request_media_type="application/octet-stream",
+    ),
+)
