@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Result;
 use crate::place::{Place, regular};
+use crate::read::hex;
 use crate::stop::Stop;
-use crate::write::hex;
 
 const PIECE: usize = 256 * 1024;
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::open::is_made_on_reading;
 use crate::pending::Pending;
 use crate::place::{Place, regular};
+use crate::read::hex;
 use crate::spool::{Spool, Start, sync_dir};
 use crate::stop::Stop;
 
@@ -272,13 +273,4 @@ fn copy(from: BorrowedFd<'_>, to: impl std::os::fd::AsFd) -> rustix::io::Result<
         }
         at += length as u64;
     }
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
