@@ -181,3 +181,41 @@ async def test_an_application_that_waits_for_the_disconnect_after_its_answer_is_
     await wire.send(get("/") + get("/"))
     assert (await wire.answer()).body == b"hello"
     assert (await wire.answer()).body == b"hello"
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["early answer", "body read"])
+async def test_the_disconnect_of_an_answered_request_is_withheld(site: Site, early: bool) -> None:
+    """Quart cancels its handler on it, and with it whatever runs after the answer."""
+    endings = []
+    gone = trio.Event()
+    ended = trio.Event()
+
+    async def handler(_scope: Any, receive: Any, send: Any) -> None:
+        read = trio.Event()
+
+        async def read_until_disconnect(scope: trio.CancelScope) -> None:
+            while (message := await receive())["type"] != "http.disconnect":
+                if not message["more_body"]:
+                    read.set()
+            scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_until_disconnect, nursery.cancel_scope)
+            if not early:
+                await read.wait()
+            await reply(send)
+            await gone.wait()
+            await trio.sleep(0.05)
+            endings.append("whole")
+            nursery.cancel_scope.cancel()
+        ended.set()
+
+    server = await site.serve(http_only(handler))
+    wire = await server.connect()
+    await wire.send(post("/", b"abc")[: -2 if early else None])
+    await wire.answer()
+    await wire.stream.aclose()
+    gone.set()
+    with trio.fail_after(5):
+        await ended.wait()
+    assert endings == ["whole"]

@@ -140,9 +140,11 @@ MESSAGES: dict[str, bytes | str] = {
 async def test_messages_come_back_as_they_went(site: Site, message: bytes | str) -> None:
     server = await site.serve(Sockets(_echo).app)
     async with opened(server) as socket:
-        kind = TextMessage if isinstance(message, str) else BytesMessage
+        event = (
+            TextMessage(data=message) if isinstance(message, str) else BytesMessage(data=message)
+        )
         for _ in range(2):
-            await socket.send(kind(data=message))
+            await socket.send(event)
             assert await socket.message() == message
 
 

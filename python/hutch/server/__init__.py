@@ -21,7 +21,7 @@ from hypercorn.trio.lifespan import Lifespan
 
 from hutch.server.census import Census
 from hutch.server.descriptors import inherited_limit, raise_limit
-from hutch.server.listening import accept, listening
+from hutch.server.listening import accept, open_listeners
 from hutch.server.service import ASGIApp, Service
 from hutch.server.stalls import Stalls
 from hutch.wire.config import Limits
@@ -62,7 +62,7 @@ async def serve(
     """
     room = raise_limit()
     state: dict[str, Any] = {}
-    with listening(config.host, config.port, config.limits) as listeners:
+    with open_listeners(config.host, config.port, config.limits) as listeners:
         service = Service(
             app=app,
             limits=config.limits,

@@ -30,7 +30,7 @@ _Event = h11.Data | h11.EndOfMessage
 
 _BODY_BYTES: Final = 256 * 1024
 _REASONS: Final = {one.value: one.phrase.encode() for one in http.HTTPStatus}
-_DISCONNECT: Final = {"type": "http.disconnect"}
+_DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -67,12 +67,13 @@ class HttpExchange:
     async def receive(self) -> Message:
         """The application's side of the request: its body, then whether the client left."""
         self._note_authenticated()
-        if self._ending:
-            return await self._afterwards()
-        if not self._body_ended:
-            return await self._body()
-        await self._until_gone()
-        return _DISCONNECT
+        message = _DISCONNECT
+        if not self._ending:
+            message = await (self._left() if self._body_ended else self._body())
+        if self._ending and message is _DISCONNECT:
+            # Quart cancels handlers on it, and this one is about to end anyway: not yet.
+            await trio.sleep(self._limits.drain_seconds)
+        return message
 
     async def _body(self) -> Message:
         event = await self._event()
@@ -118,22 +119,18 @@ class HttpExchange:
             answer = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await self._transport.send([self._parser.send(answer) or b""])
 
-    async def _until_gone(self) -> None:
+    async def _left(self) -> Message:
         """Waits until the client leaves; a request that it sends meanwhile waits for its turn."""
         waiting = 0
         while waiting < RECEIVE_BYTES:
             data = await self._transport.receive()
             if not data:
                 self.gone = True
-                return
+                return _DISCONNECT
             waiting += len(data)
             self._parser.receive_data(data)
         await self._transport.wait_gone()
         self.gone = True
-
-    async def _afterwards(self) -> Message:
-        """The disconnect, late: Quart cancels handlers on it that are about to end anyway."""
-        await trio.sleep(self._limits.drain_seconds)
         return _DISCONNECT
 
     def _note_authenticated(self) -> None:

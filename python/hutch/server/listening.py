@@ -38,7 +38,7 @@ _PASSING: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errn
 
 
 @contextmanager
-def listening(host: str, port: int, limits: Limits) -> Iterator[list[socket.socket]]:
+def open_listeners(host: str, port: int, limits: Limits) -> Iterator[list[socket.socket]]:
     """Sockets that listen on host and port, closed at the end. Raises OSError: port taken."""
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
