@@ -15,6 +15,8 @@ __all__ = [
     "Reading",
     "Removal",
     "Stop",
+    "Walk",
+    "WalkStatistics",
     "Writer",
     "Written",
     "__version__",
@@ -25,6 +27,7 @@ __all__ = [
     "locate",
     "make_dirs",
     "open_regular",
+    "pool_close",
     "remove",
 ]
 
@@ -241,3 +244,58 @@ def remove(place: Place, guard: Guard, stop: Stop, *, seconds: float) -> Removal
     Ends early when `stop` is set or `seconds` have passed; the account says so. Raises OSError
     (ENOENT where nothing stands there).
     """
+
+@final
+class WalkStatistics:
+    """Counts of what a walk did so far."""
+
+    entries: int
+    opens: int
+    stats: int
+    batches: int
+    bytes: int
+
+@final
+class Walk:
+    """A listing under way, with one consumer.
+
+    Nothing touches the disk before the pool does: whether the root can be listed is told by
+    the first `try_next` that gives an answer.
+    """
+
+    def __new__(
+        cls,
+        path: bytes,
+        *,
+        form: Literal["stream", "children", "flat", "tree"],
+        light: bool,
+        include_hash: bool,
+        include_content: bool,
+        include_extensions: bool,
+        code_files_only: bool,
+        use_gitignore: bool,
+        max_depth: int,
+        path_filter: str,
+        include_ext: list[str],
+        ignore_patterns: list[bytes],
+        max_content_budget: int,
+        content_limit: int,
+        entry_limit: int,
+    ) -> Walk: ...
+    def try_next(self) -> bytes | None:
+        """The next batch; empty at the end; None: wait for `fileno` to be readable, ask again.
+
+        Raises OSError (the root), ValueError (a pattern), RuntimeError (a bug of ours),
+        InterruptedError (stopped).
+        """
+
+    def fileno(self) -> int:
+        """An eventfd that lives as long as this object."""
+
+    def stop(self) -> None:
+        """Ends the walk at its next entry and frees what it had queued."""
+
+    def statistics(self) -> WalkStatistics: ...
+
+def pool_close() -> None:
+    """Ends and joins the thread pool; the next walk makes a new one."""

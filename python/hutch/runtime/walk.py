@@ -6,7 +6,7 @@ into the bytes. Source: wire contract, section 2, "List and stream".
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 import trio
 
@@ -16,8 +16,6 @@ from hutch.wire.errors import Failure, from_os_error
 from hutch.wire.walk import WalkQuery
 
 Form = Literal["stream", "children", "flat", "tree"]
-
-BATCH_BYTES: Final = 256 * 1024
 
 
 class Walk:
@@ -34,13 +32,17 @@ class Walk:
     async def pull(self) -> bytes | None:
         """The next batch, whole lines in a stream; None when the walk is complete.
 
-        Raises `Failure` where it cannot be completed.
+        Raises `Failure`: not_found, forbidden, bad_request (no directory, a malformed glob)
+        for a root that cannot be listed, which the first batch tells; internal where the walk
+        cannot be completed.
         """
         while True:
             try:
-                batch = self._native.try_next(BATCH_BYTES)
+                batch = self._native.try_next()
             except OSError as error:
                 raise from_os_error(error) from error
+            except ValueError as error:
+                raise Failure("bad_request", f"ignore_patterns: {error}") from error
             if batch is not None:
                 return batch or None
             await trio.lowlevel.wait_readable(self._descriptor)
@@ -53,7 +55,7 @@ class Walk:
         # Before the descriptor closes, or epoll would go on waiting for a number that the
         # next open file reuses.
         trio.lowlevel.notify_closing(self._descriptor)
-        self._native.close()
+        self._native.stop()
 
     def statistics(self) -> _native.WalkStatistics:
         """Counts of what the walk did: entries, opens, stats, batches, bytes."""
@@ -74,12 +76,9 @@ class Walks:
         self._limits = limits
 
     def open(self, query: WalkQuery, form: Form) -> Walk:
-        """A walk under way; a missing, unreadable or wrong root fails here, before any answer.
-
-        Raises `Failure`: not_found, forbidden, bad_request (not a directory, a malformed glob).
-        """
-        try:
-            native = _native.Walk(
+        """A walk under way. Its first batch tells whether there is anything to list."""
+        return Walk(
+            _native.Walk(
                 query.path,
                 form=form,
                 light=query.light,
@@ -96,8 +95,4 @@ class Walks:
                 content_limit=self._limits.content_bytes,
                 entry_limit=self._limits.listing_entries,
             )
-        except OSError as error:
-            raise from_os_error(error, path=query.path) from error
-        except ValueError as error:
-            raise Failure("bad_request", f"ignore_patterns: {error}") from error
-        return Walk(native)
+        )

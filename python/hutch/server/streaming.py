@@ -69,10 +69,8 @@ async def respond(
     """
     stream = _Stream(exchange, status, headers, keepalive, keepalive_after)
     try:
-        if exchange.scope["method"] == "HEAD":
-            await stream.end()
-            return
-        await _watched(exchange, lambda: stream.carry(source))
+        carry = stream.head if exchange.scope["method"] == "HEAD" else stream.carry
+        await _watched(exchange, lambda: carry(source))
     except Failure as failure:
         if stream.begun and error_line is not None:
             await stream.send(error_line(failure))
@@ -129,6 +127,11 @@ class _Stream:
         """From the first batch to the last chunk."""
         while (batch := await self._next(source)) is not None:
             await self.send(batch)
+        await self.end()
+
+    async def head(self, source: Source) -> None:
+        """The answer to HEAD: the first batch is pulled, since it may be a failure."""
+        await source.pull()
         await self.end()
 
     async def _next(self, source: Source) -> bytes | None:

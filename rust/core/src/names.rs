@@ -170,10 +170,8 @@ pub const CODE_EXTENSIONS: &[&str] = &[
     "thrift",
     "toml",
     "ts",
-    "tsv",
     "tsx",
     "twig",
-    "txt",
     "v",
     "vala",
     "vb",
@@ -183,7 +181,6 @@ pub const CODE_EXTENSIONS: &[&str] = &[
     "vhdl",
     "vim",
     "vue",
-    "wasm",
     "wat",
     "wgsl",
     "xhtml",
@@ -323,7 +320,7 @@ mod tests {
     fn names_tell_extension_and_code() {
         let cases: &[(&str, Option<&str>, bool)] = &[
             ("main.go", Some(".go"), true),
-            ("UP.TXT", Some(".TXT"), true),
+            ("UP.TXT", Some(".TXT"), false),
             ("a.tar.gz", Some(".gz"), false),
             ("none", None, false),
             (".profile", None, true),

@@ -7,9 +7,11 @@ mod error;
 mod mkdir;
 mod names;
 mod place;
+mod pool;
 mod read;
 mod remove;
 mod stop;
+mod walk;
 mod write;
 
 use pyo3::prelude::*;
@@ -25,11 +27,15 @@ mod _native {
     #[pymodule_export]
     use crate::place::{FileState, Place, locate};
     #[pymodule_export]
+    use crate::pool::pool_close;
+    #[pymodule_export]
     use crate::read::{Reading, is_made_on_reading, open_regular};
     #[pymodule_export]
     use crate::remove::{Guard, Removal, remove};
     #[pymodule_export]
     use crate::stop::Stop;
+    #[pymodule_export]
+    use crate::walk::{Walk, WalkStatistics};
     #[pymodule_export]
     use crate::write::{Pending, Writer, Written, append};
 

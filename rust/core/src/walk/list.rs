@@ -1,0 +1,460 @@
+//! The list: one JSON object, sorted bytewise, its entries chosen breadth-first.
+//!
+//! Belongs here: the three stages. Gathering reads a level's directories in parallel, hashing
+//! reads files in parallel, sending writes the answer in pre-order in one turn at a time and
+//! parks when the feed is full. Contents are read while they are sent, so that the answer
+//! costs the memory of its names. Banned here: which entries are kept (`order`).
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use super::order::{Contents, Order, Record, Told};
+use super::read::{Facts, Outcome, Wish};
+use super::send::Sender;
+use super::{Common, Dir, Form, SLICE, WalkJob};
+use crate::directory::{self, Kind};
+use crate::entry::Spelling;
+use crate::error::{Error, Result};
+use crate::pool::{Job, lock};
+use crate::rules::Verdict;
+use crate::scratch::Scratch;
+
+/// How many files one turn of hashing takes.
+const HASH_UNIT: usize = 64;
+
+/// The walk as one JSON object.
+pub(super) struct List {
+    common: Arc<Common>,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    stage: Stage,
+    order: Order,
+    turns: usize,
+}
+
+enum Stage {
+    Opening,
+    Gathering,
+    /// Runs of entries to hash that no turn has taken, and how many are being hashed.
+    Hashing(Vec<Unit>, usize),
+    Sending(Box<Sender>),
+    /// A turn has what there is to do, and no other turn can help.
+    Taken,
+}
+
+/// Entries of one node: from, to.
+#[derive(Clone, Copy)]
+struct Unit {
+    node: usize,
+    from: usize,
+    to: usize,
+}
+
+/// What a turn is to do.
+enum Task {
+    Open,
+    Gather(usize, Box<Dir>, bool),
+    Hash(Unit, Vec<HashFile>, Box<Spelling>),
+    Send(Box<Sender>),
+    Nothing,
+}
+
+struct HashFile {
+    place: usize,
+    name: CString,
+    meta: Option<directory::Meta>,
+}
+
+impl List {
+    pub(super) fn new(common: Arc<Common>) -> Self {
+        let options = &common.options;
+        let order = Order::new(options.entry_limit, options.form == Form::Tree);
+        Self {
+            progress: Mutex::new(Progress {
+                stage: Stage::Opening,
+                order,
+                turns: 0,
+            }),
+            common,
+        }
+    }
+
+    fn work(self: &Arc<Self>, scratch: &mut Scratch) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            self.common.stop.check()?;
+            match self.next() {
+                Task::Open => self.open()?,
+                Task::Gather(at, dir, tracked) => self.gather(at, *dir, tracked, scratch)?,
+                Task::Hash(unit, files, spelling) => self.hash(unit, files, &spelling, scratch)?,
+                Task::Send(sender) => {
+                    if self.send(sender, scratch)? {
+                        return Ok(());
+                    }
+                }
+                Task::Nothing => return Ok(()),
+            }
+            if begun.elapsed() >= SLICE && self.common.pool.is_wanted() {
+                self.submit();
+                return Ok(());
+            }
+        }
+    }
+
+    fn submit(self: &Arc<Self>) {
+        lock(&self.progress).turns += 1;
+        self.common.pool.submit(Arc::<Self>::clone(self));
+    }
+
+    /// Sends one batch; true when this turn can send no more.
+    fn send(&self, mut sender: Box<Sender>, scratch: &mut Scratch) -> Result<bool> {
+        let target = self.common.feed.target();
+        let mut out = Vec::with_capacity(target + target / 4);
+        let is_over = sender.fill(&self.common, scratch, &mut out, target)?;
+        self.common.entries.store(sender.count(), Ordering::Relaxed);
+        self.common.feed.push(out);
+        if is_over {
+            self.common.feed.end(Ok(()));
+            return Ok(true);
+        }
+        // Under the lock: whoever gives the next turn must find the sender.
+        let mut progress = lock(&self.progress);
+        progress.stage = Stage::Sending(sender);
+        Ok(self.common.feed.park())
+    }
+
+    fn next(self: &Arc<Self>) -> Task {
+        let mut progress = lock(&self.progress);
+        let task = progress.task(&self.common);
+        if progress.has_more() && progress.turns < self.common.pool.width() {
+            progress.turns += 1;
+            self.common.pool.submit(Arc::<Self>::clone(self));
+        }
+        task
+    }
+
+    fn open(&self) -> Result<()> {
+        self.common.open()?;
+        lock(&self.progress).stage = Stage::Gathering;
+        Ok(())
+    }
+
+    fn gather(&self, at: usize, dir: Dir, tracked: bool, scratch: &mut Scratch) -> Result<()> {
+        let wanted = lock(&self.progress).order.wanted();
+        let contents = self.read(dir, tracked, wanted, scratch)?;
+        let mut progress = lock(&self.progress);
+        if !progress.order.put(at, contents) || progress.order.advance() {
+            return Ok(());
+        }
+        progress.gathered(&self.common);
+        Ok(())
+    }
+
+    /// One directory: its names, sorted, with what the answer needs of each.
+    fn read(
+        &self,
+        mut dir: Dir,
+        tracked: bool,
+        wanted: usize,
+        scratch: &mut Scratch,
+    ) -> Result<Contents> {
+        let ground = self.common.ground()?;
+        let mut contents = Contents::new();
+        self.common.opens.fetch_add(1, Ordering::Relaxed);
+        let fd = match directory::open_directory(ground.root.as_fd(), dir.spelling.rel()) {
+            Ok(fd) => fd,
+            // Gone, or no longer a directory: no error, as the contract has it.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(contents),
+            Err(errno) => {
+                contents.error = Some(errno);
+                return Ok(contents);
+            }
+        };
+        let mut is_first = true;
+        loop {
+            self.common.stop.check()?;
+            let is_last = match directory::read_names(fd.as_fd(), scratch) {
+                Ok(is_last) => is_last,
+                Err(errno) => {
+                    contents.error = Some(errno);
+                    true
+                }
+            };
+            if is_first && dir.depth > 0 {
+                let seen = if is_last {
+                    scratch.names.seen()
+                } else {
+                    directory::probe(fd.as_fd())
+                };
+                let rel = dir.spelling.rel();
+                let name = rel.rsplit(|byte| *byte == b'/').next().unwrap_or(rel);
+                dir.rules = dir
+                    .rules
+                    .enter(&ground.rules, fd.as_fd(), name, seen, tracked);
+            }
+            is_first = false;
+            self.names(&dir, fd.as_fd(), scratch, &mut contents)?;
+            if contents.records.len() > wanted.saturating_mul(2).max(4096) {
+                contents.trim(wanted);
+            }
+            if is_last {
+                break;
+            }
+        }
+        contents.trim(wanted);
+        self.look(fd.as_fd(), &mut contents)?;
+        contents.rules = Some(dir.rules);
+        Ok(contents)
+    }
+
+    fn names(
+        &self,
+        dir: &Dir,
+        fd: std::os::fd::BorrowedFd<'_>,
+        scratch: &Scratch,
+        contents: &mut Contents,
+    ) -> Result<()> {
+        let options = &self.common.options;
+        let rules = &self.common.ground()?.rules;
+        for at in 0..scratch.names.len() {
+            let (name, hint) = scratch.names.get(at);
+            let bytes = name.to_bytes();
+            if options.rules.use_gitignore && bytes == b".git" {
+                continue;
+            }
+            let kind = match hint {
+                Some(kind) => kind,
+                None => match self.common.look(fd, name, None) {
+                    Some(seen) => seen.kind,
+                    None => continue,
+                },
+            };
+            let is_directory = kind == Kind::Directory;
+            let verdict = if dir.rules.is_empty() {
+                Verdict::Keep
+            } else {
+                dir.rules.verdict(rules, bytes, is_directory)
+            };
+            if verdict == Verdict::Ignore {
+                continue;
+            }
+            let is_match = options.filter.is_empty()
+                || options.filter.matches(dir.spelling.rel(), bytes, kind);
+            let barrier = is_directory
+                .then(|| self.common.barrier(dir, bytes))
+                .flatten();
+            if !is_match && (!is_directory || barrier.is_some()) {
+                continue;
+            }
+            let record = Record {
+                is_match,
+                kind: Some(kind),
+                is_tracked: verdict == Verdict::TrackedOnly,
+                barrier,
+                ..Record::default()
+            };
+            contents.push(bytes, record);
+        }
+        Ok(())
+    }
+
+    /// Asks the disk for what was kept, after the choice: what is trimmed costs no `stat`.
+    fn look(&self, fd: std::os::fd::BorrowedFd<'_>, contents: &mut Contents) -> Result<()> {
+        for at in 0..contents.records.len() {
+            self.common.stop.check()?;
+            let record = &contents.records[at];
+            let name = CString::new(contents.name(record)).unwrap_or_default();
+            // A directory that only leads to a match needs it too, in a tree.
+            let needs = record.is_match || self.common.options.form == Form::Tree;
+            if !needs {
+                continue;
+            }
+            let seen = self.common.look(fd, &name, record.kind);
+            let record = &mut contents.records[at];
+            record.is_gone = seen.is_none();
+            record.told = seen.map(|seen| {
+                Box::new(Told {
+                    seen,
+                    facts: Facts::default(),
+                })
+            });
+        }
+        Ok(())
+    }
+
+    fn hash(
+        &self,
+        unit: Unit,
+        files: Vec<HashFile>,
+        spelling: &Spelling,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let ground = self.common.ground()?;
+        let directory = directory::open_directory(ground.root.as_fd(), spelling.rel());
+        let mut found = Vec::with_capacity(files.len());
+        for file in files {
+            let open = || {
+                let directory = directory.as_ref().map_err(|errno| *errno)?;
+                directory::open_entry(directory.as_fd(), &file.name)
+            };
+            let wish = Wish {
+                digest: true,
+                text: false,
+            };
+            let outcome = self
+                .common
+                .read_file(open, file.meta.as_ref(), wish, scratch.file());
+            found.push((file.place, self.settle(outcome, scratch)?));
+        }
+        let mut progress = lock(&self.progress);
+        for (place, facts) in found {
+            let record = &mut progress.order.nodes[unit.node].records[place];
+            match (facts, &mut record.told) {
+                (Some(facts), Some(told)) => told.facts = facts,
+                _ => record.is_gone = true,
+            }
+        }
+        progress.hashed(&self.common);
+        Ok(())
+    }
+
+    /// Reads a larger file to the end of its first pass. `None`: it vanished.
+    fn settle(&self, outcome: Outcome, scratch: &mut Scratch) -> Result<Option<Facts>> {
+        match outcome {
+            Outcome::Vanished => Ok(None),
+            Outcome::Facts(facts) => Ok(Some(facts)),
+            Outcome::Long(mut read) => loop {
+                self.common.stop.check()?;
+                match read.step(scratch.file()) {
+                    Ok(false) => {}
+                    Ok(true) => return Ok(Some(read.finish(&self.common))),
+                    Err(_) => return Ok(Some(read.fail(&self.common))),
+                }
+            },
+        }
+    }
+}
+
+impl Job for List {
+    fn turn(self: Arc<Self>, scratch: &mut Scratch) {
+        if let Err(error) = self.work(scratch) {
+            self.common.stop.set();
+            self.common.feed.end(Err(error));
+        }
+        lock(&self.progress).turns -= 1;
+    }
+
+    fn fail(&self, what: String) {
+        self.common.stop.set();
+        self.common.feed.end(Err(Error::Panicked(what)));
+    }
+}
+
+impl WalkJob for List {
+    fn resume(self: Arc<Self>) {
+        self.submit();
+    }
+}
+
+impl Progress {
+    fn task(&mut self, common: &Common) -> Task {
+        match std::mem::replace(&mut self.stage, Stage::Taken) {
+            Stage::Opening => Task::Open,
+            Stage::Sending(sender) => Task::Send(sender),
+            Stage::Taken => Task::Nothing,
+            Stage::Gathering => {
+                self.stage = Stage::Gathering;
+                self.gather_task(common)
+            }
+            Stage::Hashing(mut units, under_way) => {
+                let unit = units.pop();
+                self.stage = Stage::Hashing(units, under_way + usize::from(unit.is_some()));
+                unit.map_or(Task::Nothing, |unit| self.hash_task(unit, common))
+            }
+        }
+    }
+
+    /// Whether another turn would find something to do.
+    fn has_more(&self) -> bool {
+        match &self.stage {
+            Stage::Gathering => self.order.has_more(),
+            Stage::Hashing(units, _) => !units.is_empty(),
+            Stage::Opening | Stage::Sending(_) | Stage::Taken => false,
+        }
+    }
+
+    fn gather_task(&mut self, common: &Common) -> Task {
+        let Some(at) = self.order.take() else {
+            return Task::Nothing;
+        };
+        let Some(ground) = common.ground.get() else {
+            return Task::Nothing;
+        };
+        let node = &self.order.nodes[at];
+        let parent = node.entry.map(|(parent, _)| &self.order.nodes[parent]);
+        let rules = parent.and_then(|parent| parent.rules.as_ref());
+        let dir = Dir {
+            spelling: self.order.spelling(at, &common.options.root),
+            rules: Arc::clone(rules.unwrap_or(&ground.root_rules)),
+            depth: node.depth,
+        };
+        Task::Gather(at, Box::new(dir), node.tracked)
+    }
+
+    fn hash_task(&self, unit: Unit, common: &Common) -> Task {
+        let node = &self.order.nodes[unit.node];
+        let places = (unit.from..unit.to).filter(|place| node.records[*place].is_shown_file());
+        let file = |place: usize| {
+            let record = &node.records[place];
+            HashFile {
+                place,
+                name: CString::new(node.name(record)).unwrap_or_default(),
+                meta: record.told.as_ref().and_then(|told| told.seen.meta),
+            }
+        };
+        let spelling = self.order.spelling(unit.node, &common.options.root);
+        Task::Hash(unit, places.map(file).collect(), Box::new(spelling))
+    }
+
+    fn gathered(&mut self, common: &Common) {
+        self.stage = Stage::Hashing(Vec::new(), 1);
+        if common.options.include_hash {
+            let units = units_of(&self.order);
+            self.stage = Stage::Hashing(units, 1);
+        }
+        self.hashed(common);
+    }
+
+    /// A unit is done; after the last one the answer can be sent.
+    fn hashed(&mut self, common: &Common) {
+        let Stage::Hashing(units, under_way) = &mut self.stage else {
+            return;
+        };
+        *under_way -= 1;
+        if units.is_empty() && *under_way == 0 {
+            let order = std::mem::replace(&mut self.order, Order::new(0, false));
+            self.stage = Stage::Sending(Box::new(Sender::new(order, &common.options.root)));
+        }
+    }
+}
+
+fn units_of(order: &Order) -> Vec<Unit> {
+    let mut units = Vec::new();
+    for (node, one) in order.nodes.iter().enumerate() {
+        for from in (0..one.records.len()).step_by(HASH_UNIT) {
+            let to = one.records.len().min(from + HASH_UNIT);
+            if one.records[from..to].iter().any(Record::is_shown_file) {
+                units.push(Unit { node, from, to });
+            }
+        }
+    }
+    units.reverse();
+    units
+}
