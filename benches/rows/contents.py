@@ -42,7 +42,8 @@ def hashes(bench: Bench) -> Iterator[Outcome]:
     wrong = found.complaint() or _unequal(found.hashes, expected)
     size = sum(one.stat().st_size for one in files)
     promise = Promise(1.3, "x", f"libcrypto on {THREADS} threads")
-    notes = [f"{len(files):,} files, {size / 1e9:.2f} GB, every digest equal"]
+    notes = [f"{len(files):,} files, {size / 1e9:.2f} GB"]
+    notes += [] if wrong else ["every digest equal"]
     what, rounds = "include_hash, fresh server", bench.times(5)
     yield compared("hash", what, promise, sides, rounds=rounds, notes=notes, wrong=wrong)
 
@@ -142,10 +143,13 @@ def write_list(place: Path, files: list[Path]) -> Path:
 
 
 def digests(shafiles: Path, listed: Path, root: Path) -> dict[str, str]:
-    """What libcrypto says, by path relative to the root."""
+    """What libcrypto says, by path relative to the root.
+
+    On one thread: two would write their lines into each other's.
+    """
     with listed.open("rb") as source:
         told = subprocess.run(
-            [shafiles, "ossl", THREADS], stdin=source, stdout=subprocess.PIPE, check=True
+            [shafiles, "ossl", "1"], stdin=source, stdout=subprocess.PIPE, check=True
         ).stdout
     lines = (os.fsdecode(line) for line in told.splitlines())
     return {os.path.relpath(line[66:], root): line[:64] for line in lines}
