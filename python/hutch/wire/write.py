@@ -15,8 +15,9 @@ from msgspec import UNSET, Struct, UnsetType
 from hutch.wire.errors import Failure
 from hutch.wire.paths import AbsolutePath
 
-# Line breaks, as `base64` and MIME put them in.
-_BLANKS: Final = str.maketrans("", "", "\r\n \t")
+# Either alphabet, and without the line breaks that `base64` and MIME put in.
+_STANDARD: Final = str.maketrans("-_", "+/", "\r\n \t")
+_MOST_PADDING: Final = 2
 
 
 class WriteBody(Struct, frozen=True, kw_only=True):
@@ -72,7 +73,11 @@ def decode_content(body: WriteBody, *, limit: int) -> bytes:
 
 
 def _from_base64(text: str) -> bytes:
-    plain = text.translate(_BLANKS)
+    plain = text.translate(_STANDARD)
+    padding = len(plain) - len(plain.rstrip("="))
+    # Python's strict mode lets padding pass that is too long; padding that lacks is a cut.
+    if len(plain) % 4 or padding > _MOST_PADDING:
+        raise Failure("bad_request", "content: not base64: its length or padding is wrong")
     try:
         return b64decode(plain.encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error) as error:
