@@ -19,9 +19,8 @@ import pytest
 def _is_possible() -> bool:
     if os.geteuid() != 0:
         return False
-    script = "mount -t tmpfs none /mnt"
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True)
-    return done.returncode == 0
+    words = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(words, check=False, capture_output=True).returncode == 0
 
 
 needs_mounts = pytest.mark.skipif(not _is_possible(), reason="no mount namespace without root")

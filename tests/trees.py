@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,26 @@ def make_socket(path: Path) -> Path:
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(os.fspath(path))
     return path
+
+
+# What stands where a file should be, and is none.
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "directory": Path.mkdir,
+    "fifo": make_fifo,
+    "socket": make_socket,
+    "link to a device": lambda at: os.symlink("/dev/null", at),
+    "link to a directory": lambda at: os.symlink("/tmp", at),
+}
+
+
+def etag(path: Path) -> str:
+    """The ETag that a file should have, as the contract describes it."""
+    told = path.stat()
+    return f'"{told.st_ino:x}-{told.st_size:x}-{told.st_mtime_ns:x}-{told.st_ctime_ns:x}"'
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def make_deep(root: Path, levels: int, name: str = "d") -> None:

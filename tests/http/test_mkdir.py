@@ -6,7 +6,6 @@ Oracle: `os.stat`. Source: wire contract, section 2, "Mkdir".
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests import trees
 from tests.client import Client, Json, b64
+from tests.trees import mode
 
 MKDIR = "/files/mkdir"
 
@@ -22,10 +22,6 @@ def mkdir(client: Client, path: Path, **rest: object) -> Json:
     answer = client.request("POST", MKDIR, body={"path": str(path), **rest})
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_makes_the_directory_and_its_parents(client: Client, tree: Path) -> None:

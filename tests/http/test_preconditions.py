@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from tests.client import Client
-from tests.http.test_write import etag
+from tests.trees import etag
 
 OLD = b"old"
 HASH = hashlib.sha256(OLD).hexdigest()
