@@ -29,7 +29,7 @@ INSTALL_SECONDS = 300
 
 # Rooms and methods of the package's client whose endpoints are not there yet.
 LATER = {"search", "exec", "terminal", "watcher", "transfer"}
-LATER |= {"ws", "proxy", "runtime.ws", "runtime.proxy", "files.list", "files.stream"}
+LATER |= {"ws", "proxy", "runtime.ws", "runtime.proxy"}
 
 
 def _missing() -> str:
