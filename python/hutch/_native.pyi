@@ -22,12 +22,14 @@ __all__ = [
     "__version__",
     "append",
     "extension",
+    "find_at_once",
     "is_code",
     "is_made_on_reading",
     "locate",
     "make_dirs",
     "open_regular",
     "pool_close",
+    "read_at_once",
     "remove",
 ]
 
@@ -48,8 +50,16 @@ class Stop:
     def set(self) -> None: ...
     def is_set(self) -> bool: ...
 
-def open_regular(path: bytes) -> int:
-    """An owned descriptor of a regular file, at once; symlinks are followed.
+def find_at_once(path: bytes) -> int:
+    """An owned O_PATH descriptor of anything but a symlink, for `os.fstat`; never waits.
+
+    Raises BlockingIOError whatever the reason: asking in a thread tells which.
+    """
+
+def open_regular(path: bytes, *, at_once: bool) -> int:
+    """An owned descriptor of a regular file; symlinks are followed.
+
+    With `at_once` it never waits and raises BlockingIOError whatever the reason.
 
     Raises OSError: EISDIR for a directory, ENXIO for a FIFO, a socket or a device, which are
     not opened at all.
@@ -58,6 +68,12 @@ def open_regular(path: bytes) -> int:
 def is_made_on_reading(descriptor: int) -> bool:
     """Whether an open file lies in `/proc`, `/sys` or their like: its size and times say
     nothing of its content.
+    """
+
+def read_at_once(descriptor: int, size: int, offset: int) -> bytes:
+    """Exactly `size` bytes from the page cache.
+
+    Raises BlockingIOError where they are not all there: asking in a thread tells why.
     """
 
 @final
@@ -74,9 +90,12 @@ class Reading:
         last: int | None,
         form: Literal["text", "numbered", "base64"],
         limit: int,
+        at_once: bool,
     ) -> Reading:
         """Opens as `open_regular` does, and reads nothing yet.
 
+        With `at_once` neither this nor `scan` ever waits; where they would have to, or where
+        opening fails, they raise BlockingIOError.
         Raises OSError: EFBIG for a whole file of more than `limit` bytes.
         """
     def fileno(self) -> int: ...

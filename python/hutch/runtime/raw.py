@@ -25,19 +25,21 @@ class RawFile:
 
     Up to one batch is read at once, so that `size` is what there is: `fstat` says 0 of files in
     `/proc` and a page of those in `/sys`. It is None where a file without a size goes on.
+    What was opened `at_once` lies on a disk and has the size that it says.
     """
 
-    def __init__(self, path: bytes, lane: Lane) -> None:
+    def __init__(self, path: bytes, lane: Lane, *, at_once: bool) -> None:
         self._path = path
         self._lane = lane
-        self._descriptor = _native.open_regular(path)
+        self._descriptor = _native.open_regular(path, at_once=at_once)
         try:
             stat = os.fstat(self._descriptor)
-            made = _native.is_made_on_reading(self._descriptor)
+            # No block device: perhaps nothing but the kernel is behind it.
+            made = os.major(stat.st_dev) == 0 and _native.is_made_on_reading(self._descriptor)
             self.version = None if made else Version.of(stat)
             self.size: int | None = stat.st_size
             self._start = b""
-            if stat.st_size <= BATCH_BYTES:
+            if stat.st_size <= BATCH_BYTES and not at_once:
                 self._start = _read_up_to(self._descriptor, stat.st_size or BATCH_BYTES)
                 is_all = stat.st_size > 0 or len(self._start) < BATCH_BYTES
                 self.size = len(self._start) if is_all else None
@@ -74,11 +76,16 @@ class RawFile:
         self.stop()
 
     async def _read(self) -> bytes:
+        descriptor, at = self._descriptor, self._at
         try:
             if self._end is None:
-                return await self._lane.run(partial(os.read, self._descriptor, BATCH_BYTES))
-            count = min(BATCH_BYTES, self._end - self._at)
-            batch = await self._lane.run(partial(os.pread, self._descriptor, count, self._at))
+                return await self._lane.run(partial(os.read, descriptor, BATCH_BYTES))
+            count = min(BATCH_BYTES, self._end - at)
+            try:
+                # A visit to a thread takes as long as reading two batches from memory.
+                return _native.read_at_once(descriptor, count, at)
+            except BlockingIOError:
+                batch = await self._lane.run(partial(os.pread, descriptor, count, at))
         except OSError as error:
             raise from_os_error(error, path=self._path) from error
         if not batch:
@@ -98,7 +105,10 @@ class Raws:
         Raises `Failure`: not_found, forbidden, bad_request for what is no regular file.
         """
         try:
-            return await self._lane.run(partial(RawFile, path, self._lane))
+            try:
+                return RawFile(path, self._lane, at_once=True)
+            except BlockingIOError:
+                return await self._lane.run(partial(RawFile, path, self._lane, at_once=False))
         except OSError as error:
             raise from_os_error(error, path=path) from error
 

@@ -30,69 +30,86 @@ from hutch.wire.read import (
 
 BATCH_BYTES: Final = 256 * 1024
 # Up to here the whole answer is made in the one visit to a thread that opens the file.
-_AT_ONCE: Final = 256 * 1024
+_SMALL: Final = 256 * 1024
+# And up to here without any, where the file is in memory: a fraction of a millisecond.
+_SMALLEST: Final = 64 * 1024
 _WIDTH: Final = 16
 
 
-class Reading:
-    """A file being read: a `Source` of batches. `length` is the answer's, where it is known."""
+class _Pieces:
+    """The answer, piece by piece; blocking, unless it was opened `at_once`."""
 
-    def __init__(self, query: ReadQuery, limits: Limits, lane: Lane, stop: _native.Stop) -> None:
-        self._query = query
-        self._lane = lane
-        self._limit = limits.content_bytes
-        self._native: _native.Reading | None = _open(query, self._limit)
+    def __init__(self, query: ReadQuery, limit: int, *, at_once: bool) -> None:
+        self.query = query
+        self._native = _native.Reading(
+            query.path,
+            first=query.start_line,
+            last=query.end_line,
+            form=query.form,
+            limit=limit,
+            at_once=at_once,
+        )
         descriptor = self._native.fileno()
         stat = os.fstat(descriptor)
-        self.version = None if _native.is_made_on_reading(descriptor) else Version.of(stat)
-        self._begun = False
-        self._ready: bytes | None = None
-        # A size of 0 may be that of a file in /proc, with who knows what in it.
-        if 0 < stat.st_size <= _AT_ONCE:
-            self._ready = b"".join(iter(partial(self._next, stop), b""))
+        # No block device: perhaps nothing but the kernel is behind it.
+        made = os.major(stat.st_dev) == 0 and _native.is_made_on_reading(descriptor)
+        self.version = None if made else Version.of(stat)
+        self.size = stat.st_size
+        self._is_begun = self._is_ended = False
 
-    @property
-    def length(self) -> int | None:
-        """The bytes of the answer, where all of it is ready."""
-        return None if self._ready is None else len(self._ready)
+    def next(self, stop: _native.Stop) -> bytes:
+        """The next piece, empty at the end. Raises OSError, ValueError, InterruptedError."""
+        if self._is_ended:
+            return b""
+        piece = b""
+        if not self._is_begun:
+            self._is_begun = True
+            self._native.scan(stop)
+            piece = before_content(_head(self.query))
+        piece += self._native.next(BATCH_BYTES)
+        if self._native.is_finished():
+            self._is_ended = True
+            piece += after_content(_tail(self.query, self._native))
+        return piece
+
+    def all(self, stop: _native.Stop) -> bytes:
+        """Every piece."""
+        return b"".join(iter(partial(self.next, stop), b""))
+
+
+class Reading:
+    """A file being read: a `Source` of batches.
+
+    `version` is None where the file has none, `length` where the answer's is not known ahead.
+    """
+
+    def __init__(self, pieces: _Pieces, ready: bytes | None, reads: Reads) -> None:
+        self.version = pieces.version
+        self.length = None if ready is None else len(ready)
+        self._pieces: _Pieces | None = pieces
+        self._ready = ready
+        self._reads = reads
 
     async def pull(self) -> bytes | None:
-        """The next batch, None at the end. The first one is there once the file was looked
-        through. Raises `Failure` where it cannot be read as asked, or has become shorter.
+        """The next batch, None at the end. The first is there once the file was looked through.
+
+        Raises `Failure` where it cannot be read as asked, or has become shorter.
         """
-        if self._ready is not None:
-            ready, self._ready, self._native = self._ready, None, None
+        if self.length is not None:
+            ready, self._ready = self._ready, None
             return ready
-        try:
-            return await self._lane.run_stoppable(self._next) or None
-        except (OSError, ValueError) as error:
-            raise _failure(error, self._query, self._limit) from error
+        return None if self._pieces is None else await self._reads.next(self._pieces)
 
     def stop(self) -> None:
         """Closes the file."""
-        self._ready = self._native = None
-
-    def _next(self, stop: _native.Stop) -> bytes:
-        native = self._native
-        if native is None:
-            return b""
-        batch = b""
-        if not self._begun:
-            self._begun = True
-            native.scan(stop)
-            batch = before_content(_head(self._query))
-        batch += native.next(BATCH_BYTES)
-        if native.is_finished():
-            batch += after_content(_tail(self._query, native))
-            self._native = None
-        return batch
+        self._ready = self._pieces = None
 
 
 class Reads:
     """The service that reads files as text."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self._limit = limits.content_bytes
         self._lane = Lane(_WIDTH)
 
     async def open(self, query: ReadQuery) -> Reading:
@@ -102,19 +119,27 @@ class Reads:
         """
         check_read(query)
         try:
-            return await self._lane.run_stoppable(partial(Reading, query, self._limits, self._lane))
+            try:
+                return self._open(query, _native.Stop(), at_once=True)
+            except BlockingIOError:
+                return await self._lane.run_stoppable(partial(self._open, query, at_once=False))
         except (OSError, ValueError) as error:
-            raise _failure(error, query, self._limits.content_bytes) from error
+            raise _failure(error, query, self._limit) from error
 
+    async def next(self, pieces: _Pieces) -> bytes | None:
+        """The next piece, by a thread. Raises `Failure`."""
+        try:
+            return await self._lane.run_stoppable(pieces.next) or None
+        except (OSError, ValueError) as error:
+            raise _failure(error, pieces.query, self._limit) from error
 
-def _open(query: ReadQuery, limit: int) -> _native.Reading:
-    return _native.Reading(
-        query.path,
-        first=query.start_line,
-        last=query.end_line,
-        form=query.form,
-        limit=limit,
-    )
+    def _open(self, query: ReadQuery, stop: _native.Stop, *, at_once: bool) -> Reading:
+        pieces = _Pieces(query, self._limit, at_once=at_once)
+        if at_once and pieces.size > _SMALLEST:
+            raise BlockingIOError
+        # In a thread a size of 0 may be that of a file in /proc, with who knows what in it.
+        is_small = at_once or 0 < pieces.size <= _SMALL
+        return Reading(pieces, pieces.all(stop) if is_small else None, self)
 
 
 def _failure(error: OSError | ValueError, query: ReadQuery, limit: int) -> Failure:

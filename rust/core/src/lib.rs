@@ -6,6 +6,7 @@
 
 pub mod append;
 mod attributes;
+pub mod cached;
 pub mod content;
 pub mod digest;
 pub mod directory;

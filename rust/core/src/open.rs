@@ -33,7 +33,8 @@ pub fn open_regular(path: &[u8]) -> Result<(OwnedFd, Stat)> {
     Ok((file, stat))
 }
 
-fn open_again(place: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+/// Opens what `place` (an `O_PATH` descriptor of a regular file) is, by no name.
+pub(crate) fn open_again(place: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let through = format!("/proc/self/fd/{}", place.as_raw_fd());
     match fs::open(through, READING, Mode::empty()) {
         // Without /proc the name has to do; what it leads to is looked at once more.

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{self, Errno};
 use sha2::{Digest, Sha256};
 
+use crate::cached;
 use crate::content::{Encoder, Form};
 use crate::error::{Error, Result};
 use crate::lines::{newlines, through_newlines};
@@ -39,6 +40,8 @@ pub struct Wanted {
     pub form: Form,
     /// The most bytes of content.
     pub limit: u64,
+    /// Whether to fail with `EAGAIN` rather than wait for a disk or anybody (see [`cached`]).
+    pub at_once: bool,
 }
 
 impl Wanted {
@@ -89,7 +92,11 @@ impl Reading {
     /// # Errors
     /// Those of [`open_regular`]; `EFBIG` for a whole reading of what is over the limit.
     pub fn open(path: &[u8], wanted: Wanted) -> Result<Self> {
-        let (file, stat) = open_regular(path)?;
+        let (file, stat) = if wanted.at_once {
+            cached::open_regular(path)?
+        } else {
+            open_regular(path)?
+        };
         let stat_size = stat.st_size.unsigned_abs();
         if wanted.is_whole() && stat_size > wanted.limit {
             return Err(Error::on(path)(Errno::FBIG));
@@ -127,14 +134,16 @@ impl Reading {
             self.to = self.stat_size;
             return Ok(());
         }
-        let mut chunk = vec![0; LARGEST_CHUNK];
-        let mut size = FIRST_CHUNK;
+        let is_small = self.stat_size < FIRST_CHUNK as u64;
+        let mut chunk = vec![0; if is_small { FIRST_CHUNK } else { LARGEST_CHUNK }];
+        let (mut size, mut at) = (FIRST_CHUNK, 0);
         let mut skip = self.wanted.first_line() - 1;
         let mut left = self.wanted.last.map(|last| last - skip);
         self.kept = Some(Vec::new());
         while left != Some(0) {
             stop.check()?;
-            let count = self.read_on(&mut chunk[..size])?;
+            let count = self.read_on(&mut chunk[..size], at)?;
+            at += count as u64;
             if count == 0 {
                 break;
             }
@@ -147,7 +156,7 @@ impl Reading {
             };
             self.to = self.to.max(self.from) + found.len() as u64;
             self.take(found)?;
-            size = (size * 2).min(LARGEST_CHUNK);
+            size = (size * 2).min(chunk.len());
         }
         self.kept_from = self.from;
         Ok(())
@@ -206,7 +215,10 @@ impl Reading {
     }
 
     /// Reads where the last call stopped. Not by offset: some files of `/proc` cannot be.
-    fn read_on(&self, chunk: &mut [u8]) -> Result<usize> {
+    fn read_on(&self, chunk: &mut [u8], at: u64) -> Result<usize> {
+        if self.wanted.at_once {
+            return cached::read_at(&self.file, chunk, at).map_err(Error::on(&self.path));
+        }
         match io::retry_on_intr(|| io::read(&self.file, &mut *chunk)) {
             Ok(count) => Ok(count),
             // `/proc/self/mem` and its like: a file by type only. A disk's error has a size.
@@ -267,6 +279,7 @@ mod tests {
             last,
             form,
             limit: LIMIT,
+            at_once: false,
         }
     }
 

@@ -29,7 +29,7 @@ mod _native {
     #[pymodule_export]
     use crate::pool::pool_close;
     #[pymodule_export]
-    use crate::read::{Reading, is_made_on_reading, open_regular};
+    use crate::read::{Reading, find_at_once, is_made_on_reading, open_regular, read_at_once};
     #[pymodule_export]
     use crate::remove::{Guard, Removal, remove};
     #[pymodule_export]

@@ -1,24 +1,55 @@
-//! `_native.Reading`, `_native.open_regular`, `_native.is_made_on_reading`: files read for an answer.
+//! `_native.Reading`, and the ways to a file's descriptor: files read for an answer.
 
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hutch_core::content::Form;
-use hutch_core::{open, read};
+use hutch_core::error::Error;
+use hutch_core::{cached, open, read};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use rustix::io::Errno;
 
 use crate::error::to_python;
 use crate::stop::Stop;
 
 /// An owned descriptor of a regular file.
 #[pyfunction]
-pub(crate) fn open_regular(py: Python<'_>, path: &[u8]) -> PyResult<i32> {
-    let opened = py.detach(|| open::open_regular(path));
+#[pyo3(signature = (path, *, at_once))]
+pub(crate) fn open_regular(py: Python<'_>, path: &[u8], at_once: bool) -> PyResult<i32> {
+    let opened = if at_once {
+        cached::open_regular(path)
+    } else {
+        py.detach(|| open::open_regular(path))
+    };
     opened
         .map(|(file, _)| file.into_raw_fd())
         .map_err(to_python)
+}
+
+/// An owned `O_PATH` descriptor, where finding it needs no waiting.
+#[pyfunction]
+pub(crate) fn find_at_once(path: &[u8]) -> PyResult<i32> {
+    // Not detached: calls that do not wait cost less than giving the interpreter away.
+    let found = cached::find(path).map_err(to_python)?;
+    Ok(found.into_raw_fd())
+}
+
+/// The bytes at an offset, where they are in memory.
+#[pyfunction]
+pub(crate) fn read_at_once(
+    py: Python<'_>,
+    descriptor: i32,
+    size: usize,
+    offset: u64,
+) -> PyResult<Bound<'_, PyBytes>> {
+    // SAFETY: the caller keeps the descriptor open during the call; a closed one only fails.
+    let file = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    PyBytes::new_with(py, size, |room| match cached::read_at(file, room, offset) {
+        Ok(count) if count == room.len() => Ok(()),
+        _ => Err(to_python(Error::on(b"")(Errno::AGAIN))),
+    })
 }
 
 /// Whether an open file's content is made while it is read.
@@ -42,7 +73,7 @@ impl Reading {
 #[pymethods]
 impl Reading {
     #[new]
-    #[pyo3(signature = (path, *, first, last, form, limit))]
+    #[pyo3(signature = (path, *, first, last, form, limit, at_once))]
     fn new(
         py: Python<'_>,
         path: &[u8],
@@ -50,6 +81,7 @@ impl Reading {
         last: Option<u64>,
         form: &str,
         limit: u64,
+        at_once: bool,
     ) -> PyResult<Self> {
         let form = form_named(form)?;
         let wanted = read::Wanted {
@@ -57,6 +89,7 @@ impl Reading {
             last,
             form,
             limit,
+            at_once,
         };
         let reading = py
             .detach(|| read::Reading::open(path, wanted))
