@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Final
+from typing import Any, Final
 
 import h11
 import trio
@@ -72,6 +72,7 @@ class Connection:
         self._peers = peers
         # A connection on which nothing ever came is worth no more than a slow request head.
         self._patience = service.limits.header_seconds
+        self._answered = False
 
     async def run(self) -> None:
         """Until the connection is to be closed; the transport's owner closes it."""
@@ -79,43 +80,51 @@ class Connection:
         while rest is not None and not self._service.closing.is_set():
             rest = await self._next(rest)
             self._patience = self._limits.keep_alive_seconds
-        await self._finish()
-
-    async def _finish(self) -> None:
-        await self._transport.finish(
-            seconds=self._limits.drain_seconds, most=self._limits.drain_bytes
-        )
+        if self._answered:
+            await self._transport.finish(
+                seconds=self._limits.drain_seconds, most=self._limits.drain_bytes
+            )
 
     async def _next(self, rest: bytes) -> bytes | None:
         """Serves one request; what of the one after it has arrived, or None to close."""
         buffer = bytearray(rest)
-        failure: Failure | None = None
+        self._answered = False
+        unread: Failure | None = None
         try:
             if not await self._read_head(buffer):
                 return None
-        except Failure as refused:
-            failure = refused
+        except Failure as failure:
+            unread = failure
+        self._answered = True
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes)
         exchange = HttpExchange(self._service, self._transport, parser)
         try:
-            if failure is not None:
-                raise failure
-            request = _parsed(parser, buffer)
-            target = heads.check_parsed(request)
-            state = {**self._service.state, "request_id": exchange.request_id}
-            exchange.accept(heads.http_scope(request, target, self._peers, state))
-            if heads.is_upgrade(request):
-                handshake = check_handshake(request)
-                _require_end(parser)
-                await self._socket(exchange, handshake)
-                return None
-            return await self._serve(exchange)
-        except Failure as refused:
+            if unread is not None:
+                raise unread
+            return await self._handle(exchange, parser, buffer)
+        except Failure as failure:
             exchange.close_after = True
-            await exchange.refuse(refused)
+            await exchange.refuse(failure)
             return None
         finally:
             exchange.log()
+
+    async def _handle(
+        self, exchange: HttpExchange, parser: h11.Connection, buffer: bytearray
+    ) -> bytes | None:
+        request = _parsed(parser, buffer)
+        target = heads.check_parsed(request)
+        state = {**self._service.state, "request_id": exchange.request_id}
+        scope = heads.http_scope(request, target, self._peers, state)
+        exchange.accept(scope)
+        if not heads.is_upgrade(request):
+            return await self._serve(exchange, scope)
+        handshake = check_handshake(request)
+        _require_end(parser)
+        heads.make_websocket(scope, handshake.offered)
+        exchange.close_after = True
+        await WebSocket(self._service, self._transport, exchange, scope, handshake).run()
+        return None
 
     async def _read_head(self, buffer: bytearray) -> bool:
         """Reads until `buffer` holds a whole head; False where none comes.
@@ -155,11 +164,9 @@ class Connection:
                 scope.deadline = trio.current_time() + self._limits.header_seconds
             buffer += data
 
-    async def _serve(self, exchange: HttpExchange) -> bytes | None:
-        scope = exchange.scope
-        outcome = await guard.run(
-            self._service.app, Exchange(scope or {}, exchange.receive, exchange.send)
-        )
+    async def _serve(self, exchange: HttpExchange, scope: dict[str, Any]) -> bytes | None:
+        app = self._service.app
+        outcome = await guard.run(app, Exchange(scope, exchange.receive, exchange.send))
         if outcome.kind == "returned" and not exchange.complete and not exchange.gone:
             outcome = guard.incomplete(exchange.request_id)
         if outcome.failure is not None and not exchange.complete:
@@ -167,19 +174,6 @@ class Connection:
         if exchange.needs_reset:
             self._transport.reset()
         return await exchange.settle()
-
-    async def _socket(self, exchange: HttpExchange, handshake: tuple[bytes, list[str]]) -> None:
-        scope = exchange.scope
-        if scope is not None:
-            del scope["method"]
-            scope.update(
-                type="websocket",
-                scheme="ws",
-                subprotocols=handshake[1],
-                extensions={"websocket.http.response": {}},
-            )
-        exchange.close_after = True
-        await WebSocket(self._service, self._transport, exchange, handshake).run()
 
 
 def _parsed(parser: h11.Connection, buffer: bytearray) -> h11.Request:

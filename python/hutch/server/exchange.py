@@ -22,7 +22,7 @@ from hutch.server.access import log_request
 from hutch.server.answers import failure_parts, new_request_id
 from hutch.server.gone import AnswerBegun, ClientGone, RequestStalled
 from hutch.server.service import Service
-from hutch.server.streaming import Message
+from hutch.server.streaming import BODY_FOLLOWS, Message
 from hutch.server.transport import RECEIVE_BYTES, Transport
 from hutch.wire.errors import Failure
 
@@ -155,8 +155,7 @@ class HttpExchange:
         self._note_authenticated()
         self.status = message["status"]
         self._head = message
-        sized = any(name == b"content-length" for name, _ in message["headers"])
-        if not sized and self.status not in _BODILESS:
+        if not _is_piece_near(message):
             # A stream: its first piece may be long in coming, its head must not be.
             await self._transport.send([self._framed_head(message)])
 
@@ -237,18 +236,23 @@ class HttpExchange:
 
     async def _drain(self) -> None:
         """Takes the rest of a body that nobody read, within bounds."""
-        if self._parser.they_are_waiting_for_100_continue:
+        if self._body_ended or self._parser.they_are_waiting_for_100_continue:
             return
-        budget = self._limits.drain_bytes
-        with trio.move_on_after(self._limits.drain_seconds):
-            while budget > 0 and self._parser.their_state is h11.SEND_BODY:
-                try:
-                    event = await self._event()
-                except Failure:
-                    return
-                if event is None:
-                    return
-                budget -= len(getattr(event, "data", b""))
+        try:
+            self._stashed = self._stashed or self._parsed()
+            if isinstance(self._stashed, h11.EndOfMessage):
+                return  # there was none, most likely
+            with trio.move_on_after(self._limits.drain_seconds):
+                await self._swallow(self._limits.drain_bytes)
+        except Failure:
+            return  # the parser is in error now, so the connection closes
+
+    async def _swallow(self, budget: int) -> None:
+        while budget > 0 and self._parser.their_state is h11.SEND_BODY:
+            event = await self._event()
+            if event is None:
+                return
+            budget -= len(event.data) if isinstance(event, h11.Data) else 0
 
     @property
     def needs_reset(self) -> bool:
@@ -271,6 +275,12 @@ class HttpExchange:
             sent=self.sent,
             started=self._started,
         )
+
+
+def _is_piece_near(message: Message) -> bool:
+    if message.get(BODY_FOLLOWS) or message["status"] in _BODILESS:
+        return True
+    return any(name == b"content-length" for name, _ in message.get("headers", ()))
 
 
 _dates: dict[int, bytes] = {}

@@ -119,3 +119,14 @@ def http_scope(
         "state": state,
         "extensions": {},
     }
+
+
+def make_websocket(scope: dict[str, Any], offered: list[str]) -> None:
+    """Turns the scope of a handshake into that of a WebSocket."""
+    del scope["method"]
+    scope.update(
+        type="websocket",
+        scheme="ws",
+        subprotocols=offered,
+        extensions={"websocket.http.response": {}},
+    )

@@ -30,6 +30,9 @@ _log: Final = logging.getLogger("hutch.server")
 _BACKLOG: Final = 1024
 _RETRY_SECONDS: Final = 0.1
 _LOG_SECONDS: Final = 1.0
+# What the kernel takes ahead for a client that does not read. Its own bound is 4 MiB, and 500
+# stalled readers would hold 2 GiB of kernel memory.
+_UNSENT_BYTES: Final = 512 * 1024
 _USER_TIMEOUT_MARGIN: Final = 30.0
 _KEEPALIVE_IDLE: Final = 60  # seconds of silence before the kernel asks
 _KEEPALIVE_INTERVAL: Final = 15
@@ -65,6 +68,7 @@ def _set_options(listener: socket.socket, limits: Limits) -> None:
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL),
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds),
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES),
     ):
         listener.setsockopt(level, option, value)
 

@@ -18,6 +18,10 @@ import trio
 from hutch.server.gone import ClientGone
 from hutch.wire.errors import Failure
 
+# In the message that starts an answer: its first piece follows at once, so that our server may
+# put both into one packet. Other servers skip what they don't know.
+BODY_FOLLOWS: Final = "hutch.body_follows"
+
 # ASGI's messages: each framework types them its own way.
 Message = Any
 
@@ -118,6 +122,7 @@ class _Stream:
             "type": "http.response.start",
             "status": status,
             "headers": list(headers),
+            BODY_FOLLOWS: True,
         }
         self._keepalive = keepalive
         self._keepalive_after = keepalive_after
@@ -138,20 +143,17 @@ class _Stream:
         if self._keepalive is None:
             return await source.pull()
         while True:
-            with trio.move_on_after(self._keepalive_after) as silence:
+            deadline = trio.current_time() + self._keepalive_after
+            with trio.CancelScope(deadline=deadline) as silence:
                 return await source.pull()
             if silence.cancelled_caught:
                 await self.send(self._keepalive)
 
-    async def begin(self) -> None:
+    async def send(self, batch: bytes, *, more: bool = True) -> None:
         if not self.begun:
             self.begun = True
             await self._send(self._start)
-
-    async def send(self, batch: bytes) -> None:
-        await self.begin()
-        await self._send({"type": "http.response.body", "body": batch, "more_body": True})
+        await self._send({"type": "http.response.body", "body": batch, "more_body": more})
 
     async def end(self) -> None:
-        await self.begin()
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self.send(b"", more=False)

@@ -14,6 +14,7 @@ import base64
 import binascii
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import h11
@@ -36,8 +37,16 @@ _KEY_BYTES: Final = 16
 _MESSAGE_COST: Final = 64
 
 
-def check_handshake(request: h11.Request) -> tuple[bytes, list[str]]:
-    """The key, and the subprotocols that are offered.
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What a client offers: its key, and subprotocols."""
+
+    key: bytes
+    offered: list[str]
+
+
+def check_handshake(request: h11.Request) -> Handshake:
+    """The client's side of the handshake.
 
     Raises `Failure` (bad_request) where the handshake is not that of RFC 6455, section 4.2.1.
     """
@@ -57,7 +66,7 @@ def check_handshake(request: h11.Request) -> tuple[bytes, list[str]]:
     if len(keys) != 1 or not _is_key(keys[0]):
         raise Failure("bad_request", "Sec-WebSocket-Key: send 16 bytes in base64")
     offered = b",".join(found.get(b"sec-websocket-protocol", [])).decode("latin-1").split(",")
-    return keys[0], [one.strip() for one in offered if one.strip()]
+    return Handshake(keys[0], [one.strip() for one in offered if one.strip()])
 
 
 def _is_key(value: bytes) -> bool:
@@ -75,15 +84,15 @@ class WebSocket:
         service: Service,
         transport: Transport,
         http: HttpExchange,
-        handshake: tuple[bytes, list[str]],
+        scope: dict[str, Any],
+        handshake: Handshake,
     ) -> None:
         self._service = service
         self._limits = service.limits
         self._transport = transport
         self._http = http
-        self._key, self._offered = handshake
-        assert http.scope is not None  # noqa: S101  # for mypy: its head was read
-        self._scope = http.scope
+        self._scope = scope
+        self._handshake = handshake
         self._frames: Connection | None = None
         self._told_connect = False
         self._farewell: dict[str, Any] | None = None
@@ -176,12 +185,12 @@ class WebSocket:
         headers = [
             (b"upgrade", b"websocket"),
             (b"connection", b"Upgrade"),
-            (b"sec-websocket-accept", generate_accept_token(self._key)),
+            (b"sec-websocket-accept", generate_accept_token(self._handshake.key)),
             *message.get("headers", ()),
         ]
         subprotocol = message.get("subprotocol")
         if subprotocol is not None:
-            if subprotocol not in self._offered:
+            if subprotocol not in self._handshake.offered:
                 raise RuntimeError(f"the client did not offer the subprotocol {subprotocol!r}")
             headers.append((b"sec-websocket-protocol", subprotocol.encode("latin-1")))
         # Before the answer leaves: what comes after it is frames.
