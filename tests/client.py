@@ -6,11 +6,14 @@ Belongs here: sending, decoding, validating. Banned here: knowledge of single en
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import httpx2
 import jsonschema
@@ -20,6 +23,39 @@ Json = dict[str, Any]
 
 def b64(name: bytes) -> str:
     return base64.urlsafe_b64encode(name).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An answer as it came: header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Wire:
+    """One kept connection that sends what it is told, however odd: no URL is too long for it,
+    no header value illegal."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def send(self, method: str, target: str, headers: Mapping[str, str] | None = None) -> Plain:
+        """Sends a request without a body. A connection that the server closed is made anew."""
+        self._connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            self._connection.putheader(name, value)
+        self._connection.endheaders()
+        answer = self._connection.getresponse()
+        body = answer.read()
+        return Plain(answer.status, {k.lower(): v for k, v in answer.getheaders()}, body)
 
 
 class Client:

@@ -14,7 +14,8 @@ import os
 def take_from_environment(name: str) -> str | None:
     """The variable's value, gone from the environment and from `/proc/self/environ`.
 
-    To be called before any thread starts: libc's environment has no lock.
+    An empty one counts as none. To be called before any thread starts: libc's environment
+    has no lock.
     """
     value = os.environ.get(name)
     if value is None:
@@ -25,4 +26,4 @@ def take_from_environment(name: str) -> str | None:
     if address:
         ctypes.memset(address, 0, len(os.fsencode(value)))
     os.environ.pop(name)
-    return value
+    return value or None

@@ -30,6 +30,23 @@ async def serve_runtime(
 
     Raises `Failure` where the runtime cannot be opened, OSError where the port is taken.
     """
+    try:
+        await _serve_runtime(config, ready, warn)
+    except BaseExceptionGroup as group:
+        raise _sole(group) from None
+
+
+def _sole(group: BaseExceptionGroup) -> BaseException:
+    """What a nursery wrapped, where it is one thing."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        (inner,) = inner.exceptions
+    return inner
+
+
+async def _serve_runtime(
+    config: Config, ready: Callable[[Running], None], warn: Callable[[str], None]
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
             tokens = Tokens(config.token)

@@ -48,18 +48,16 @@ class Origins:
         )
 
     def preflight(self, scope: Any) -> Headers | None:
-        """The headers that answer a preflight; None where the request is none."""
+        """What answers a preflight beside `headers`; None where the request is none."""
         if scope.get("method") != "OPTIONS" or not _header(scope, b"origin"):
             return None
         method = _header(scope, b"access-control-request-method")
         if not method:
             return None
-        granted = self.headers(scope)
-        if not granted:
+        if not self.headers(scope):
             return ()
         wanted = _header(scope, b"access-control-request-headers")
         return (
-            *granted,
             (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
             (b"access-control-allow-headers", wanted or b"Authorization, Content-Type"),
             (b"access-control-max-age", b"600"),
