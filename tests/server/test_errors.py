@@ -29,6 +29,7 @@ BUGS = {
     "exception": lambda: _boom(ValueError("s3cret")),
     "group": lambda: _grouped(ValueError("s3cret")),
     "panic": lambda: _boom(Panic("s3cret")),
+    "exit": lambda: _boom(SystemExit("s3cret")),
     "os error": lambda: _boom(BrokenPipeError("s3cret")),
 }
 

@@ -20,7 +20,8 @@ from hutch.wire.errors import Failure
 
 _log: Final = logging.getLogger("hutch.server")
 
-_PASSED: Final = (trio.Cancelled, KeyboardInterrupt, SystemExit)
+# Not SystemExit: only signals end a server, not a handler.
+_PASSED: Final = (trio.Cancelled, KeyboardInterrupt)
 
 _BUG: Final = "an unexpected error; the server's log has it under this request_id"
 
@@ -37,7 +38,7 @@ class Outcome:
 
 
 async def run(app: ASGIApp, exchange: Exchange) -> Outcome:
-    """Runs the application for one exchange; raises only cancellation and what ends programs.
+    """Runs the application for one exchange; raises only cancellation and KeyboardInterrupt.
 
     A bug is logged with its traceback and the request's id. BaseExceptions count too: a panic
     of the extension is one.

@@ -66,8 +66,9 @@ class Transport:
         Does not checkpoint where the socket takes all at once. Raises `ClientGone` where the
         client left, took nothing for too long, or an earlier send stopped half-way.
         """
-        if self._partial or not self._open:
-            raise ClientGone("the connection is closed")
+        self._require_open()
+        if self._partial:
+            raise ClientGone("an earlier message went out in part")
         rest = self._send_now(pieces)
         if not rest:
             return
@@ -76,6 +77,10 @@ class Transport:
             await self._until_taken()
             rest = self._send_now(rest)
         self._partial = False
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise ClientGone("the connection is closed")
 
     def _send_now(self, pieces: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
         try:
@@ -105,6 +110,7 @@ class Transport:
         # A socket is writable only when a third of its buffer is free, and that may be
         # megabytes. So now and then `_until_taken` looks at what the kernel still holds:
         # that is how a slow reader is told from one that takes nothing.
+        self._require_open()
         with trio.move_on_after(self._stalls.look_seconds):
             try:
                 await trio.lowlevel.wait_writable(self._socket)
@@ -114,6 +120,8 @@ class Transport:
         return False
 
     def _held(self) -> int:
+        """Bytes that the kernel has and the client has not acknowledged."""
+        self._require_open()
         answer = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
         return int.from_bytes(answer, "little")
 
