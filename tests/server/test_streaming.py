@@ -206,14 +206,15 @@ async def test_a_client_that_leaves_is_noticed_behind_a_pipeline_of_requests(sit
         await source.stopped.wait()
 
 
-async def test_head_has_the_headers_only_and_nothing_is_pulled(site: Site) -> None:
-    source = Batches(b"one\n")
+async def test_head_has_the_headers_only_and_pulls_no_more_than_it_needs(site: Site) -> None:
+    """The first batch tells whether GET would fail."""
+    source = Batches(b"one\n", b"two\n")
     server = await site.serve(streaming(source))
     wire = await server.connect()
     await wire.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" + get("/alive"))
     assert (await wire.answer(bodiless=True)).headers[b"content-type"] == b"application/x-ndjson"
     assert (await wire.answer()).body == b"hello"
-    assert (source.pulls, source.stops) == (0, 1)
+    assert (source.pulls, source.stops) == (1, 1)
 
 
 async def test_cancelling_a_stream_from_outside_cuts_it(site: Site) -> None:
