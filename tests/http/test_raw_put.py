@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from tests import trees
 from tests.client import Client, Json, b64
 from tests.serving import Target, serving
 from tests.trees import NO_FILES, etag, mode
+from tests.watching import held, wait_until
 
 RAW = "/files/raw"
 MIB = 1024 * 1024
@@ -98,26 +98,6 @@ def test_what_is_refused_makes_nothing(client: Client, tree: Path) -> None:
 # --- uploads that do not arrive --------------------------------------------------------------
 
 
-def open_files(pid: int, below: Path) -> list[str]:
-    """What the server holds open there, files without a name included."""
-    found = []
-    for one in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = os.readlink(one)
-        except FileNotFoundError:
-            continue
-        if target.startswith(f"{below}/"):
-            found.append(target)
-    return found
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)  # a descriptor opens and closes without telling anybody
-
-
 def begin(target: Target, path: Path, framing: str) -> socket.socket:
     """A request whose body has only begun."""
     one = socket.create_connection(("127.0.0.1", target.port))
@@ -128,7 +108,7 @@ def begin(target: Target, path: Path, framing: str) -> socket.socket:
     piece = b"x" * 1_000_000
     size = b"%x\r\n" % len(piece) if "chunked" in framing else b""
     one.sendall(head.encode() + size + piece)
-    wait_until(lambda: open_files(target.pid, path.parent))
+    wait_until(lambda: held(target.pid, path.parent))
     return one
 
 
@@ -149,7 +129,7 @@ def path(request: pytest.FixtureRequest, tree: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_a_client_that_leaves_changes_nothing(target: Target, path: Path, framing: str) -> None:
     begin(target, path, framing).close()
-    wait_until(lambda: not open_files(target.pid, path.parent))
+    wait_until(lambda: not held(target.pid, path.parent))
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -158,21 +138,21 @@ def test_a_client_that_half_closes_changes_nothing(
 ) -> None:
     with begin(target, path, framing) as one:
         one.shutdown(socket.SHUT_WR)
-        wait_until(lambda: not open_files(target.pid, path.parent))
+        wait_until(lambda: not held(target.pid, path.parent))
 
 
 def test_a_broken_chunk_changes_nothing(target: Target, path: Path) -> None:
     with begin(target, path, FRAMINGS[1]) as one:
         one.sendall(b"\r\nnot hex\r\n")
         assert b" 400 " in one.recv(100)
-        wait_until(lambda: not open_files(target.pid, path.parent))
+        wait_until(lambda: not held(target.pid, path.parent))
 
 
 def test_a_client_that_stalls_is_given_up(tmp_path: Path, path: Path) -> None:
     with serving(tmp_path / "server", "--body-idle-seconds=0.2") as target:
         with begin(target, path, FRAMINGS[0]) as one:
             assert one.recv(20).startswith(b"HTTP/1.1 4")
-        wait_until(lambda: not open_files(target.pid, path.parent))
+        wait_until(lambda: not held(target.pid, path.parent))
 
 
 def test_a_server_that_ends_leaves_nothing(tmp_path: Path, path: Path) -> None:
