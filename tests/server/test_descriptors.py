@@ -197,3 +197,10 @@ async def test_connections_inherit_the_options(level: int, option: int, value: i
             accepted, _ = listener.accept()
             with accepted:
                 assert accepted.getsockopt(level, option) == value
+
+
+async def test_a_burst_of_connections_has_room_to_wait() -> None:
+    with open_listeners("127.0.0.1", 0, Limits()) as [listener]:
+        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        # tcpi_sacked: of a listener, its backlog.
+        assert int.from_bytes(info[28:32], "little") == 1024

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 import pytest
+import trio
 
-from tests.server.site import Site, echo, get, hello, post
+from tests.server.site import Application, Site, echo, get, hello, post
 
 SMUGGLING = {
     "length and encoding": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
@@ -149,3 +150,36 @@ async def test_trailers_are_read_and_dropped(site: Site) -> None:
     )
     assert (await wire.answer()).body == b"abc"
     assert (await wire.answer()).body == b"next"
+
+
+async def test_a_head_of_countless_lines_is_refused_before_it_is_parsed(site: Site) -> None:
+    server = await site.serve(hello)
+    answer = await server.ask(get("/", *["a: b"] * 30_000))
+    assert answer.status == 400
+    assert "1000 header lines" in answer.failure["error"]
+
+
+@pytest.mark.parametrize("app", [hello, echo], ids=["unread", "read"])
+async def test_a_body_of_countless_chunks_does_not_keep_others_out(
+    site: Site, app: Application
+) -> None:
+    """Others are served while it is parsed, though all of it has arrived."""
+    server = await site.serve(app, drain_seconds=2.0)
+    wire = await server.connect()
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    done = trio.Event()
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        await wire.send(head + b"1\r\na\r\n" * 30_000 + b"0\r\n\r\n" + get("/alive"))
+        assert (await wire.answer()).status == 200
+        assert (await wire.answer()).status == 200
+        done.set()
+    assert turns > 30_000 // 64

@@ -16,6 +16,7 @@ from tests.server.site import (
     PATIENCE,
     Server,
     Site,
+    Wire,
     get,
     hello,
     http_only,
@@ -24,6 +25,15 @@ from tests.server.site import (
 )
 
 LONG = 60.0
+
+
+async def _under_way(site: Site, work: Work, **limits: float) -> tuple[Server, Wire]:
+    """A server with one request under way."""
+    server = await site.serve(work.app, **limits)
+    wire = await server.connect()
+    await wire.send(get("/"))
+    await work.begun.wait()
+    return server, wire
 
 
 class Work:
@@ -64,10 +74,7 @@ async def test_idle_connections_do_not_delay_the_end(site: Site) -> None:
 
 async def test_a_request_under_way_is_finished_and_told_to_close(site: Site) -> None:
     work = Work()
-    server = await site.serve(work.app, grace_seconds=LONG)
-    wire = await server.connect()
-    await wire.send(get("/"))
-    await work.begun.wait()
+    server, wire = await _under_way(site, work, grace_seconds=LONG)
     server.shutdown.set()
     await trio.testing.wait_all_tasks_blocked()
     work.gate.set()
@@ -79,10 +86,7 @@ async def test_a_request_under_way_is_finished_and_told_to_close(site: Site) -> 
 
 async def test_nothing_is_accepted_any_more(site: Site) -> None:
     work = Work()
-    server = await site.serve(work.app, grace_seconds=LONG)
-    wire = await server.connect()
-    await wire.send(get("/"))
-    await work.begun.wait()
+    server, wire = await _under_way(site, work, grace_seconds=LONG)
     server.shutdown.set()
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(OSError):
@@ -93,10 +97,7 @@ async def test_nothing_is_accepted_any_more(site: Site) -> None:
 
 async def test_after_the_grace_what_is_under_way_is_cancelled_and_cleaned_up(site: Site) -> None:
     work = Work()
-    server = await site.serve(work.app, grace_seconds=0.1)
-    wire = await server.connect()
-    await wire.send(get("/"))
-    await work.begun.wait()
+    server, wire = await _under_way(site, work, grace_seconds=0.1)
     await _stop_within(server, 5)
     assert work.cleaned
     await wire.closed()

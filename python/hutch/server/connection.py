@@ -23,11 +23,12 @@ import trio
 from hutch.server import guard, heads
 from hutch.server.exchange import HttpExchange
 from hutch.server.gone import ClientGone, RequestStalled
+from hutch.server.handshake import check_handshake
 from hutch.server.heads import Peers
 from hutch.server.service import Service
 from hutch.server.streaming import Exchange
 from hutch.server.transport import Transport
-from hutch.server.websocket import WebSocket, check_handshake
+from hutch.server.websocket import WebSocket
 from hutch.wire.errors import Failure
 
 _log: Final = logging.getLogger("hutch.server")
@@ -155,6 +156,7 @@ class Connection:
             heads.check_size(end if end >= 0 else len(buffer), self._limits.header_bytes)
             heads.check_lines(buffer, seen, end if end >= 0 else len(buffer))
             if end >= 0:
+                heads.check_count(buffer, end)
                 return True
             seen = len(buffer)
             data = await self._transport.receive()

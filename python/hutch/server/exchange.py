@@ -29,6 +29,10 @@ from hutch.wire.errors import Failure
 _Event = h11.Data | h11.EndOfMessage
 
 _BODY_BYTES: Final = 256 * 1024
+# One read may bring 40,000 chunks of one byte, a quarter of a second's work: others get a turn.
+_EVENTS_A_TURN: Final = 64
+# What the framing of a chunk takes at least: a digit and two line ends.
+_CHUNK_COST: Final = 5
 _REASONS: Final = {one.value: one.phrase.encode() for one in http.HTTPStatus}
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 _BODILESS: Final = frozenset({204, 304})
@@ -46,6 +50,7 @@ class HttpExchange:
         self.request_id = new_request_id()
         self._started = trio.current_time()
         self._stashed: _Event | None = None
+        self._parsed_since_break = 0
         self._body_ended = False
         self._head: Message | None = None  # given by the application, not sent yet
         self._bodiless = False
@@ -88,6 +93,10 @@ class HttpExchange:
 
     async def _event(self) -> _Event | None:
         """The next part of the body, None where the client left. Raises `Failure`."""
+        self._parsed_since_break += 1
+        if self._parsed_since_break >= _EVENTS_A_TURN:
+            self._parsed_since_break = 0
+            await trio.lowlevel.checkpoint()
         event, self._stashed = self._stashed, None
         while (event := event or self._parsed()) is None:
             await self._continue()
@@ -252,6 +261,7 @@ class HttpExchange:
             event = await self._event()
             if event is None:
                 return
+            budget -= _CHUNK_COST
             budget -= len(event.data) if isinstance(event, h11.Data) else 0
 
     @property

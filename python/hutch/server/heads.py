@@ -21,6 +21,9 @@ END: Final = b"\r\n\r\n"
 # A bare CR is refused by h11.
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _FOLDED: Final = re.compile(rb"\n[ \t]")
+# Parsing one takes 2 to 3 microseconds, and 50,000 fit into a head of 256 KiB: a tenth of a second
+# for whoever asks, token or not. Apache httpd takes 100.
+_MOST_LINES: Final = 1000
 _VERSIONS: Final = (b"1.1", b"1.0")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=:\[\]%-]*")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
@@ -38,6 +41,12 @@ def check_size(size: int, limit: int) -> None:
     """Raises `Failure` (bad_request) for a head that is too large, naming the limit."""
     if size > limit:
         raise Failure("bad_request", f"request head: over {limit} bytes (--header-bytes)")
+
+
+def check_count(raw: bytearray, end: int) -> None:
+    """Raises `Failure` (bad_request) for more header lines than anybody needs."""
+    if raw.count(b"\n", 0, end) > _MOST_LINES:
+        raise Failure("bad_request", f"request head: over {_MOST_LINES} header lines")
 
 
 def check_lines(raw: bytearray, start: int, end: int) -> None:

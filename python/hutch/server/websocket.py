@@ -1,8 +1,8 @@
 """One WebSocket: ASGI messages on one side, wsproto frames on the other.
 
-Belongs here: the handshake, messages, pings, closing. Banned here: HTTP answers (a refused
-handshake is one, and goes through `exchange`). No extension is ever negotiated: with
-permessage-deflate 65 KB inflate to 200 MB.
+Belongs here: messages, pings, closing. Banned here: reading the handshake (`handshake`), HTTP
+answers (a refused handshake is one, and goes through `exchange`). No extension is ever
+negotiated: with permessage-deflate 65 KB inflate to 200 MB.
 
 Sending to a client that has gone cancels the application's task. Raising would be logged by
 frameworks as an error of the handler; returning would let a loop of sends run for ever.
@@ -10,14 +10,10 @@ frameworks as an error of the handler; returning would let a loop of sends run f
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
-import h11
 import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
@@ -27,53 +23,16 @@ from wsproto.utilities import LocalProtocolError, generate_accept_token
 from hutch.server import guard
 from hutch.server.exchange import HttpExchange
 from hutch.server.gone import AnswerBegun, ClientGone
+from hutch.server.handshake import Handshake
 from hutch.server.service import Service
 from hutch.server.streaming import Exchange, Message
 from hutch.server.transport import Transport
 from hutch.wire.errors import Failure
 
-_KEY_BYTES: Final = 16
+# One read may bring 10,000 empty frames: others get a turn.
+_EVENTS_A_TURN: Final = 64
 # What an empty message costs in memory, so that a flood of them is bounded too.
 _MESSAGE_COST: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """What a client offers: its key, and subprotocols."""
-
-    key: bytes
-    offered: list[str]
-
-
-def check_handshake(request: h11.Request) -> Handshake:
-    """The client's side of the handshake.
-
-    Raises `Failure` (bad_request) where the handshake is not that of RFC 6455, section 4.2.1.
-    """
-    found: dict[bytes, list[bytes]] = {}
-    for name, value in request.headers:
-        found.setdefault(name, []).append(value)
-    tokens = [one.strip().lower() for one in b",".join(found.get(b"connection", [])).split(b",")]
-    if request.method != b"GET" or b"upgrade" not in tokens:
-        raise Failure("bad_request", "WebSocket: send a GET with 'Connection: Upgrade'")
-    if found.get(b"sec-websocket-version") != [b"13"]:
-        raise Failure(
-            "bad_request",
-            "Sec-WebSocket-Version: send 13",
-            headers=((b"sec-websocket-version", b"13"),),
-        )
-    keys = found.get(b"sec-websocket-key", [])
-    if len(keys) != 1 or not _is_key(keys[0]):
-        raise Failure("bad_request", "Sec-WebSocket-Key: send 16 bytes in base64")
-    offered = b",".join(found.get(b"sec-websocket-protocol", [])).decode("latin-1").split(",")
-    return Handshake(keys[0], [one.strip() for one in offered if one.strip()])
-
-
-def _is_key(value: bytes) -> bool:
-    try:
-        return len(base64.b64decode(value, validate=True)) == _KEY_BYTES
-    except binascii.Error:
-        return False
 
 
 class WebSocket:
@@ -279,8 +238,10 @@ class WebSocket:
 
     async def _feed(self, frames: Connection, data: bytes) -> None:
         frames.receive_data(data)
-        for event in frames.events():
+        for count, event in enumerate(frames.events(), start=1):
             await self._handle(frames, event)
+            if count % _EVENTS_A_TURN == 0:
+                await trio.lowlevel.checkpoint()
 
     async def _handle(self, frames: Connection, event: Event) -> None:
         if isinstance(event, (TextMessage, BytesMessage)):
