@@ -86,7 +86,7 @@ async def test_a_request_under_way_is_finished_and_told_to_close(site: Site) -> 
 
 async def test_nothing_is_accepted_any_more(site: Site) -> None:
     work = Work()
-    server, wire = await _under_way(site, work, grace_seconds=LONG)
+    server, _ = await _under_way(site, work, grace_seconds=LONG)
     server.shutdown.set()
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(OSError):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hutch.cli.log import PatientHandler
 from hutch.cli.secrets import take_from_environment
 from hutch.wire.config import Config, Limits, check_limits, limit_fields
 from hutch.wire.errors import Failure
@@ -156,7 +157,8 @@ def _run(config: Config) -> None:
     from hutch.runtime.serve import serve_runtime  # noqa: PLC0415
     from hutch.server import Running  # noqa: PLC0415
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    handlers = [PatientHandler(sys.stderr.fileno())]
+    logging.basicConfig(handlers=handlers, level=logging.INFO, format="%(message)s")
 
     def ready(running: Running) -> None:
         for line in _greeting(config, running.url):
