@@ -31,6 +31,7 @@ __all__ = [
     "pool_close",
     "read_at_once",
     "remove",
+    "rfc3339",
 ]
 
 __version__: str
@@ -41,6 +42,9 @@ def extension(name: bytes) -> bytes | None:
 
 def is_code(name: bytes) -> bool:
     """Whether the published table holds the name or its extension for code."""
+
+def rfc3339(seconds: int) -> str:
+    """`2025-01-15T10:30:00Z`. Beyond the years 0 to 9999 their first or last second."""
 
 @final
 class Stop:

@@ -7,7 +7,8 @@ Source: wire contract, section 2, "Raw".
 from __future__ import annotations
 
 import os
-import socket
+import tempfile
+from contextlib import ExitStack
 from email.utils import formatdate
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tests import trees
 from tests.client import Client, b64
 from tests.serving import Target
+from tests.sockets import asking, memory_kib, taken_while
 from tests.trees import etag
 
 RAW = "/files/raw"
@@ -213,26 +215,10 @@ def test_every_legal_name_can_be_read(client: Client, tree: Path, name: bytes) -
     assert client.get(RAW, path_b64=b64(path)).content == b"\0content"
 
 
-def taken_while(target: Target, file: Path, *, size: int) -> tuple[bytes, bytes]:
-    """An answer's head and body, the file cut or stretched to `size` after the first bytes."""
-    with socket.create_connection(("127.0.0.1", target.port)) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        one.sendall(
-            f"GET {RAW}?path={file} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
-            f"Authorization: Bearer {target.token}\r\n\r\n".encode()
-        )
-        taken = one.recv(1000)
-        os.truncate(file, size)
-        while piece := one.recv(1 << 20):
-            taken += piece
-    head, _, body = taken.partition(b"\r\n\r\n")
-    return head, body
-
-
 def test_a_file_that_shrinks_is_cut_short_and_never_padded(target: Target, file: Path) -> None:
     size = 20_000_000
     file.write_bytes(b"a" * size)
-    head, body = taken_while(target, file, size=1000)
+    head, body = taken_while(target, f"{RAW}?path={file}", lambda: os.truncate(file, 1000))
     assert b"content-length: %d" % size in head.lower()
     assert len(body) < size
     assert body == b"a" * len(body)
@@ -241,7 +227,7 @@ def test_a_file_that_shrinks_is_cut_short_and_never_padded(target: Target, file:
 def test_growth_is_ignored(target: Target, file: Path) -> None:
     size = 20_000_000
     file.write_bytes(b"a" * size)
-    _, body = taken_while(target, file, size=2 * size)
+    _, body = taken_while(target, f"{RAW}?path={file}", lambda: os.truncate(file, 2 * size))
     assert body == b"a" * size
 
 
@@ -258,3 +244,27 @@ def test_no_descriptor_stays_open(target: Target, client: Client, file: Path) ->
             for path in (RAW, "/files/read"):
                 client.request(method, path, query={"path": file}, headers=headers)
     assert open_files(target) == before
+
+
+def test_times_that_http_cannot_write(client: Client) -> None:
+    """Of a file system that keeps them; most disks do not."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        for moment in (2**55, -(2**55)):
+            os.utime(file.name, ns=(0, moment * 10))
+            os.utime(file.name, (0, moment))
+            for path in (RAW, "/files/read", "/files/stat"):
+                assert client.get(path, path=file.name).status_code == 200
+
+
+def test_stalled_readers_hold_a_batch_each(target: Target, client: Client, file: Path) -> None:
+    """Forty readers of forty MB, none of which takes more than its first bytes."""
+    file.write_bytes(b"a" * 40_000_000)
+    for path in (RAW, "/files/read"):
+        before = memory_kib(target)
+        with ExitStack() as stack:
+            for _ in range(40):
+                one = stack.enter_context(asking(target, f"{path}?path={file}"))
+                assert one.recv(100)
+            grown = memory_kib(target) - before
+            assert client.json("/health") == {"status": "ok"}
+        assert grown < 64 * 1024, (path, grown)

@@ -59,6 +59,7 @@ def _describe(path: bytes, info: os.stat_result) -> FileStat:
     return describe(
         path,
         info,
+        modified=_native.rfc3339(info.st_mtime_ns // 10**9),
         target=os.readlink(path) if is_link else None,  # noqa: PTH115  # bytes
         extension=_native.extension(name),
         is_code=_native.is_code(name),

@@ -18,6 +18,9 @@ from hutch.wire.etag import etag_of, parse_tags
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+# The years 1 to 9999, which is all that an HTTP date can write.
+_FIRST: Final = -62_135_596_800
+_LAST: Final = 253_402_300_799
 _REVALIDATE: Final = (b"cache-control", b"private, no-cache")
 
 
@@ -41,7 +44,7 @@ def version_headers(version: Version | None) -> Headers:
     """
     if version is None:
         return (_REVALIDATE,)
-    date = formatdate(version.modified, usegmt=True).encode("ascii")
+    date = formatdate(min(max(version.modified, _FIRST), _LAST), usegmt=True).encode("ascii")
     return ((b"etag", version.etag), (b"last-modified", date), _REVALIDATE)
 
 

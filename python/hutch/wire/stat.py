@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import stat as modes
-from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -18,10 +17,6 @@ from hutch.wire.etag import etag_of
 from hutch.wire.paths import AbsolutePath, display, encode_b64
 
 Type = Literal["file", "directory", "symlink", "other"]
-
-_EPOCH: Final = datetime(1970, 1, 1)  # arithmetic only; UTC by definition
-_FIRST: Final = -62_135_596_800
-_LAST: Final = 253_402_300_799
 
 
 class StatQuery(Struct, frozen=True, kw_only=True):
@@ -60,6 +55,7 @@ def describe(
     path: bytes,
     info: os.stat_result,
     *,
+    modified: str,
     target: bytes | None,
     extension: bytes | None,
     is_code: bool,
@@ -73,7 +69,7 @@ def describe(
         name=display(os.path.basename(path) or path),  # noqa: PTH119  # bytes
         type=type_,
         size=0 if type_ == "symlink" else info.st_size,
-        modified=rfc3339(info.st_mtime_ns // 10**9),
+        modified=modified,
         permissions=f"{modes.S_IMODE(info.st_mode):04o}",
         is_code=is_file and is_code,
         extension=display(extension) if extension and type_ != "directory" else UNSET,
@@ -94,11 +90,3 @@ def type_of(mode: int) -> Type:
     if modes.S_ISDIR(mode):
         return "directory"
     return "symlink" if modes.S_ISLNK(mode) else "other"
-
-
-def rfc3339(seconds: int) -> str:
-    """A moment in UTC, to the second. What lies outside the years 1 to 9999, which is all that
-    RFC 3339 can write, becomes their first or last second.
-    """
-    held = min(max(seconds, _FIRST), _LAST)
-    return (_EPOCH + timedelta(seconds=held)).isoformat() + "Z"

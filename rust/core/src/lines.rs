@@ -5,6 +5,8 @@
 
 use memchr::memchr_iter;
 
+use crate::entry::append_number;
+
 /// How many bytes of `bytes` reach through the next `count` newlines; takes from `count` what
 /// was found. All of `bytes` where there are fewer.
 pub fn through_newlines(bytes: &[u8], count: &mut u64) -> usize {
@@ -31,18 +33,11 @@ pub fn newlines(bytes: &[u8]) -> u64 {
 
 /// Appends what `cat -n` puts in front of line `number`, the tab escaped for JSON.
 pub fn prefix(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [b' '; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+    let digits = number.checked_ilog10().unwrap_or(0) + 1;
+    for _ in digits..6 {
+        out.push(b' ');
     }
-    out.extend_from_slice(&digits[at.min(digits.len() - 6)..]);
+    append_number(out, number);
     out.extend_from_slice(b"\\t");
 }
 

@@ -11,6 +11,7 @@ mod pool;
 mod read;
 mod remove;
 mod stop;
+mod timestamp;
 mod walk;
 mod write;
 
@@ -34,6 +35,8 @@ mod _native {
     use crate::remove::{Guard, Removal, remove};
     #[pymodule_export]
     use crate::stop::Stop;
+    #[pymodule_export]
+    use crate::timestamp::rfc3339;
     #[pymodule_export]
     use crate::walk::{Walk, WalkStatistics};
     #[pymodule_export]
