@@ -410,6 +410,14 @@ def test_a_full_disk_below_a_mount_point_changes_nothing(tmp_path: Path) -> None
         assert mounting.seen_by(target.pid, place).read_text() == "old"
 
 
+def test_a_variable_of_the_kernel_is_written_in_place(tmp_path: Path) -> None:
+    with serving(tmp_path / "server") as target, target.client() as client:
+        path = Path(f"/proc/{target.pid}/comm")
+        told = write(client, path, "renamed")
+        assert (told["atomic"], "hash" in told) == (False, False)
+        assert path.read_text() == "renamed\n"
+
+
 # --- names -----------------------------------------------------------------------------------
 
 

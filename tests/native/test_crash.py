@@ -1,0 +1,252 @@
+"""`kill -9` at every system call of a write: the old file or the new, and nothing else.
+
+strace delivers the signal as the n-th call is entered, for every n until the work runs to its
+end. Then start-up's recovery runs, and the directory must hold what it should.
+Source: design, section 5, "writes"; wire contract, section 2, "Write".
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from hutch import _native
+from hutch._native import Pending
+from tests.client import Client
+from tests.serving import serving
+from tests.watching import wait_until
+
+OLD, NEW = b"old " * 1000, b"new " * 100_000
+
+Work = Callable[[Path, Pending], None]
+
+
+@cache
+def _can_trace() -> bool:
+    if shutil.which("strace") is None:
+        return False
+    done = subprocess.run(["strace", "-o", "/dev/null", "true"], check=False, capture_output=True)
+    return done.returncode == 0
+
+
+needs_strace = pytest.mark.skipif(not _can_trace(), reason="strace cannot trace here")
+
+
+def slots(directory: Path) -> Pending:
+    return _native.Pending(os.fsencode(directory))
+
+
+@dataclass(frozen=True)
+class Call:
+    """The `count`-th call of one name."""
+
+    name: str
+    count: int
+
+    @property
+    def injection(self) -> list[str]:
+        # strace counts each system call for itself.
+        return ["-e", f"inject={self.name}:signal=KILL:when={self.count}"]
+
+
+def traced(work: Callable[[], None], log: Path | str, *options: str) -> tuple[int, bool]:
+    """Runs `work` in a process of its own under strace: its status, and whether it got done."""
+    go_read, go_write = os.pipe()
+    said_read, said_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(go_read, 1)
+        work()
+        os.write(said_write, b"!")
+        os._exit(0)
+    os.close(said_write)
+    words = ["strace", "-o", str(log), "-p", str(pid), *options]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        assert "attached" in tracer.stderr.readline()
+        os.write(go_write, b"!")
+        _, status = os.waitpid(pid, 0)
+    said = os.read(said_read, 1) == b"!"
+    for one in (go_read, go_write, said_read):
+        os.close(one)
+    return status, said
+
+
+def calls_of(work: Callable[[], None], log: Path) -> list[Call]:
+    """Every system call that `work` makes, in order, that of saying so included."""
+    status, said = traced(work, log)
+    assert (status, said) == (0, True)
+    seen: Counter[str] = Counter()
+    calls = []
+    for line in log.read_text().splitlines():
+        name, bracket, _ = line.partition("(")
+        # The process waits in a read when it begins, and ends with an exit.
+        if not bracket or name in ("read", "exit_group"):
+            continue
+        seen[name] += 1
+        calls.append(Call(name, seen[name]))
+    return calls
+
+
+def killed_at(call: Call, work: Callable[[], None]) -> bool:
+    """Whether `work`, killed as it enters the call, had said that it was done."""
+    status, said = traced(work, "/dev/null", *call.injection)
+    assert os.WTERMSIG(status) == signal.SIGKILL, call
+    return said
+
+
+def write(path: Path, pending: Pending, *, named: bool = False) -> None:
+    place = _native.locate(os.fsencode(path), follow=True)
+    writer = _native.Writer(place, pending, named=named)
+    writer.write(NEW)
+    writer.commit(_native.Stop())
+
+
+def write_named(path: Path, pending: Pending) -> None:
+    write(path, pending, named=True)
+
+
+WORK: dict[str, tuple[Work, bool]] = {
+    "replace": (write, True),
+    "make": (write, False),
+    "replace from a named file": (write_named, True),
+    "make from a named file": (write_named, False),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A directory with a file in it, and slots."""
+
+    tree: Path
+    pending: Path
+
+    @property
+    def file(self) -> Path:
+        return self.tree / "file"
+
+    def set_up(self, *, is_there: bool) -> Pending:
+        """As at first, with the slots open."""
+        for place in (self.tree, self.pending):
+            shutil.rmtree(place, ignore_errors=True)
+        self.tree.mkdir(parents=True)
+        if is_there:
+            self.file.write_bytes(OLD)
+        return slots(self.pending)
+
+    def recovered(self) -> bytes | None:
+        """The file's content after start-up; there is nothing else."""
+        slots(self.pending)
+        assert set(os.listdir(self.tree)) <= {"file"}
+        assert os.listdir(self.pending) == []
+        return self.file.read_bytes() if self.file.exists() else None
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path / "tree", tmp_path / "pending")
+
+
+@needs_strace
+@pytest.mark.parametrize("name", WORK)
+def test_killed_at_every_call_of_a_write(tmp_path: Path, stage: Stage, name: str) -> None:
+    work, is_there = WORK[name]
+    old = OLD if is_there else None
+
+    def run() -> None:
+        work(stage.file, opened)
+
+    opened = stage.set_up(is_there=is_there)
+    calls = calls_of(run, tmp_path / "log")
+    assert len(calls) > 15
+    outcomes = []
+    for call in calls:
+        opened = stage.set_up(is_there=is_there)
+        said = killed_at(call, run)
+        content = stage.recovered()
+        assert content in (NEW, old), call
+        assert content == NEW or not said, call
+        outcomes.append(content == NEW)
+    # There is one decisive step: the old file before it, the new one after.
+    assert outcomes == sorted(outcomes)
+    assert len(set(outcomes)) == 2
+
+
+@needs_strace
+@pytest.mark.parametrize("at", ["renameat2", "pwrite64"])
+def test_killed_at_every_call_of_the_recovery(tmp_path: Path, stage: Stage, at: str) -> None:
+    """A crash leaves a slot, and perhaps the file it names; then start-up crashes as well."""
+
+    def crash() -> None:
+        opened = stage.set_up(is_there=True)
+        last = 3 if at == "pwrite64" else 1
+        killed_at(Call(at, last), lambda: write(stage.file, opened))
+
+    def recover() -> None:
+        slots(stage.pending)
+
+    crash()
+    assert len(os.listdir(stage.pending)) == 1
+    assert len(os.listdir(stage.tree)) == (1 if at == "pwrite64" else 2)
+    calls = calls_of(recover, tmp_path / "log")
+    assert len(calls) > 8
+    for call in calls:
+        crash()
+        killed_at(call, recover)
+        assert stage.recovered() == (NEW if at == "pwrite64" else OLD), call
+
+
+class Writing:
+    """Writes numbers to a file over HTTP, one after the other, until the server is gone."""
+
+    def __init__(self, client: Client, path: Path, first: int) -> None:
+        self._client = client
+        self._path = path
+        self.begun = self.answered = first
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with suppress(httpx2.HTTPError):
+            while True:
+                self.begun += 1
+                body = {"path": str(self._path), "content": f"{self.begun:08d}" * 50_000}
+                self._client.request("PUT", "/files/write", body=body)
+                self.answered = self.begun
+
+    def join(self) -> None:
+        self._thread.join()
+
+
+def test_a_killed_server_leaves_old_or_new_and_an_answered_write_is_the_new(
+    tmp_path: Path,
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    number = 0
+    for _ in range(3):
+        with serving(tmp_path / "server") as target, target.client() as client:
+            assert os.listdir(tree) == (["file"] if number else [])
+            writing = Writing(client, tree / "file", number)
+            enough = number + 5
+            wait_until(lambda: writing.answered >= enough)  # noqa: B023  # called here
+            os.kill(target.pid, signal.SIGKILL)
+            writing.join()
+        content = (tree / "file").read_bytes()
+        number = int(content[:8])
+        assert content == b"%08d" % number * 50_000
+        assert writing.answered <= number <= writing.begun
+    with serving(tmp_path / "server"):
+        assert os.listdir(tree) == ["file"]
