@@ -5,6 +5,8 @@ Belongs here: these rows. Source: wire contract, section 2, "Delete".
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Call, Route
 from hutch.wire.change import parse_condition
@@ -17,25 +19,15 @@ async def remove(runtime: Runtime, call: Call[RemoveRequest]) -> Removed:
     return await runtime.removals.remove(call.asked, condition)
 
 
-ROUTES = (
-    Route(
-        method="DELETE",
-        path="/files/delete",
-        kind="json",
-        handler=remove,
-        summary="Remove a file or a tree",
-        shape=RemoveRequest,
-        source="either",
-        answer=Removed,
-    ),
-    Route(
-        method="POST",
-        path="/files/delete",
-        kind="json",
-        handler=remove,
-        summary="Remove a file or a tree",
-        shape=RemoveRequest,
-        source="either",
-        answer=Removed,
-    ),
+_REMOVE = Route(
+    method="DELETE",
+    path="/files/delete",
+    kind="json",
+    handler=remove,
+    summary="Remove a file or a tree",
+    shape=RemoveRequest,
+    source="either",
+    answer=Removed,
 )
+
+ROUTES = (_REMOVE, replace(_REMOVE, method="POST"))

@@ -5,6 +5,8 @@ Belongs here: these rows. Source: wire contract, section 2, "Write" and "Raw".
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from hutch.runtime.composition import Runtime
@@ -40,29 +42,21 @@ async def write_raw(runtime: Runtime, call: Call[UploadQuery], exchange: Exchang
     )
 
 
+_WRITE = Route(
+    method="POST",
+    path="/files/write",
+    kind="json",
+    handler=write,
+    summary="Write a file",
+    shape=WriteBody,
+    source="body",
+    answer=Written,
+    status=201,
+)
+
 ROUTES = (
-    Route(
-        method="POST",
-        path="/files/write",
-        kind="json",
-        handler=write,
-        summary="Write a file",
-        shape=WriteBody,
-        source="body",
-        answer=Written,
-        status=201,
-    ),
-    Route(
-        method="PUT",
-        path="/files/write",
-        kind="json",
-        handler=write,
-        summary="Write a file",
-        shape=WriteBody,
-        source="body",
-        answer=Written,
-        status=201,
-    ),
+    _WRITE,
+    replace(_WRITE, method="PUT"),
     Route(
         method="PUT",
         path="/files/raw",
