@@ -68,6 +68,18 @@ def test_nobody_else_waits(server: Target, tree: Path) -> None:
             assert client.get(path, path=file).status_code == 200
 
 
+def test_a_server_ends_all_the_same(tmp_path: Path, tree: Path) -> None:
+    with hung(tree / "hung") as place, ExitStack() as stack:
+        with serving(tmp_path / "server", "--grace-seconds=0.1") as one:
+            for path in PATHS:
+                stack.enter_context(asking(one, f"{path}?path={place}/{path[7:]}"))
+            deadline = time.monotonic() + 20
+            while threads_waiting(one) < len(PATHS):
+                assert time.monotonic() < deadline, "too few threads ask the mount"
+                time.sleep(0.01)  # a thread that waits tells nobody
+        # `serving` has stopped it by now, and raises where it did not end.
+
+
 def threads_waiting(target: Target) -> int:
     """Threads of the server that wait for FUSE."""
     found = 0

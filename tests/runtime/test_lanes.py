@@ -1,4 +1,4 @@
-"""Lanes: blocking work keeps its own exceptions, and is never abandoned."""
+"""Lanes: blocking work keeps its own exceptions, and is abandoned only if it merely looks."""
 
 from __future__ import annotations
 
@@ -47,3 +47,33 @@ async def test_a_cancelled_caller_sets_the_flag_and_waits() -> None:
         assert await trio.to_thread.run_sync(started.wait, 10)
         nursery.cancel_scope.cancel()
     assert ended.is_set()
+
+
+async def test_a_look_is_left_behind_and_told_so() -> None:
+    told, looking, hung = threading.Event(), threading.Event(), threading.Event()
+
+    def look(stop: Stop) -> None:
+        looking.set()
+        hung.wait(10)
+        if stop.is_set():
+            told.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Lane(1).look, look)
+        assert await trio.to_thread.run_sync(looking.wait, 10)
+        nursery.cancel_scope.cancel()
+    assert not told.is_set()
+    hung.set()
+    assert await trio.to_thread.run_sync(told.wait, 10)
+
+
+async def test_a_look_left_behind_keeps_its_place() -> None:
+    lane, hung = Lane(1), threading.Event()
+    with trio.move_on_after(0.01):
+        await lane.look(lambda _stop: hung.wait(10))
+    with trio.move_on_after(0.01) as waited:
+        await lane.look(lambda _stop: None)
+    assert waited.cancelled_caught
+    hung.set()
+    with trio.fail_after(10):
+        await lane.look(lambda _stop: None)

@@ -1,7 +1,9 @@
-"""Lanes: blocking work in threads, so many at a time of each kind, and never abandoned.
+"""Lanes: blocking work in threads, so many at a time of each kind.
 
 Belongs here: `Lane`. Banned here: what the work is. Trio's one default limiter let 45
-blocked reads stop everything else for seconds; a lane a kind keeps them apart.
+blocked reads stop everything else for seconds; a lane a kind keeps them apart. Work that
+changes something is never abandoned; work that only looks may be, since a mount that hangs
+would otherwise hold its caller, and the end of the server, for ever.
 """
 
 from __future__ import annotations
@@ -26,6 +28,20 @@ class Lane:
     async def run(self, work: Callable[[], T]) -> T:
         """Runs short blocking work to its end, whoever goes away meanwhile."""
         return await trio.to_thread.run_sync(work, limiter=self._limiter)
+
+    async def look(self, work: Callable[[Stop], T]) -> T:
+        """Runs work that changes nothing; a cancelled caller sets the flag and leaves it.
+
+        The thread keeps its place in the lane until the work ends, and drops the result.
+        """
+        stop = Stop()
+        try:
+            return await trio.to_thread.run_sync(
+                work, stop, limiter=self._limiter, abandon_on_cancel=True
+            )
+        except trio.Cancelled:
+            stop.set()
+            raise
 
     async def run_stoppable(self, work: Callable[[Stop], T]) -> T:
         """Runs work that looks at its flag; a cancelled caller sets the flag and waits.

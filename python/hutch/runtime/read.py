@@ -122,14 +122,14 @@ class Reads:
             try:
                 return self._open(query, _native.Stop(), at_once=True)
             except BlockingIOError:
-                return await self._lane.run_stoppable(partial(self._open, query, at_once=False))
+                return await self._lane.look(partial(self._open, query, at_once=False))
         except (OSError, ValueError) as error:
             raise _failure(error, query, self._limit) from error
 
     async def next(self, pieces: _Pieces) -> bytes | None:
         """The next piece, by a thread. Raises `Failure`."""
         try:
-            return await self._lane.run_stoppable(pieces.next) or None
+            return await self._lane.look(pieces.next) or None
         except (OSError, ValueError) as error:
             raise _failure(error, pieces.query, self._limit) from error
 

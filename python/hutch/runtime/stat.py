@@ -35,7 +35,7 @@ class Stats:
         except BlockingIOError:
             pass
         try:
-            return await self._lane.run(partial(_look, path))
+            return await self._lane.look(partial(_look, path))
         except OSError as error:
             raise from_os_error(error, path=path) from error
 
@@ -49,7 +49,7 @@ def _at_once(path: bytes) -> os.stat_result:
         os.close(descriptor)
 
 
-def _look(path: bytes) -> FileStat:
+def _look(path: bytes, _stop: _native.Stop) -> FileStat:
     return _describe(path, os.lstat(path))
 
 

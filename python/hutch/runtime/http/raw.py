@@ -6,8 +6,6 @@ Source: wire contract, section 2, "Raw"; RFC 9110, sections 13 and 14.
 
 from __future__ import annotations
 
-from contextlib import closing
-
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Call, Route
 from hutch.runtime.raw import RawFile
@@ -19,19 +17,19 @@ from hutch.wire.raw import RawQuery, parse_range
 
 async def read_raw(runtime: Runtime, call: Call[RawQuery], exchange: Exchange) -> None:
     """Answers with the file's bytes, a part of them, or that the client has them already."""
-    with closing(await runtime.raws.open(call.asked.path)) as file:
-        if is_unchanged(file.version, call.headers):
-            await respond_unchanged(exchange, headers=version_headers(file.version))
-            return
-        part = _part(file, call, exchange)
-        if part is not None:
-            file.choose(part)
-        await respond(
-            exchange,
-            status=200 if part is None else 206,
-            headers=_headers(file, part),
-            source=file,
-        )
+    file = await runtime.raws.open(call.asked.path)
+    if is_unchanged(file.version, call.headers):
+        await respond_unchanged(exchange, headers=version_headers(file.version))
+        return
+    part = _part(file, call, exchange)
+    if part is not None:
+        file.choose(part)
+    await respond(
+        exchange,
+        status=200 if part is None else 206,
+        headers=_headers(file, part),
+        source=file,
+    )
 
 
 def _part(file: RawFile, call: Call[RawQuery], exchange: Exchange) -> range | None:
