@@ -192,6 +192,7 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending(
             assert size > MIB
     assert answer.status == 401
     assert answer.failure["code"] == "unauthorized"
+    assert (b"connection" in answer.headers) == (size > MIB)
     if size <= MIB:
         await wire.send(get("/again"))
         assert (await wire.answer()).status == 401

@@ -171,6 +171,9 @@ class HttpExchange:
     def _framed_head(self, message: Message) -> bytes:
         self._head = None
         headers = self._headers(message.get("headers", ()))
+        if not self._body_ended and self._announced() > self._limits.drain_bytes:
+            # More than will be drained: the client must not count on this connection.
+            self.close_after = True
         if self.close_after or self._service.closing.is_set():
             headers.append((b"connection", b"close"))
         reason = _REASONS.get(self.status, b"")
@@ -179,6 +182,10 @@ class HttpExchange:
         self.begun = True
         self._bodiless = self._bodiless or self.status in _BODILESS
         return framed
+
+    def _announced(self) -> int:
+        headers = () if self.scope is None else self.scope["headers"]
+        return next((int(value) for name, value in headers if name == b"content-length"), 0)
 
     def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = [(name, value) for name, value in given if name != b"x-request-id"]
