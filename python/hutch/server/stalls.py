@@ -27,7 +27,7 @@ class Stalls:
         self._idle_seconds = limits.send_idle_seconds
         self._grace_seconds = min(limits.stalled_grace_seconds, limits.send_idle_seconds)
         # How often to look for progress: deadlines are late by at most this.
-        self.look_seconds = self._grace_seconds / 20
+        self.look_seconds = self._grace_seconds / 40
         self._early: OrderedDict[trio.CancelScope, float] = OrderedDict()
         self._patient: OrderedDict[trio.CancelScope, float] = OrderedDict()
 
