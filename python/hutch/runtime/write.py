@@ -94,7 +94,8 @@ class Writes:
         try:
             return await self._lane.run_stoppable(work)
         except OSError as error:
-            raise from_os_error(error, path=change.path) from error
+            # The error's own path may be that of the slots: another disk may be the full one.
+            raise from_os_error(error, path=error.filename or change.path) from error
 
     async def _locate(
         self, asked: WriteBody | UploadQuery, mode: int | None, condition: Condition

@@ -9,8 +9,9 @@ use rustix::fs::{Mode, OFlags, fchmod, fstat, fsync, ftruncate, openat};
 use rustix::io::{Errno, write};
 
 use crate::error::Result;
+use crate::overwrite::reserve;
 use crate::place::{Place, regular};
-use crate::write::{Written, reserve};
+use crate::write::Written;
 
 /// Appends `bytes` to the file at `place`; None where there is none.
 ///

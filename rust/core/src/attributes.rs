@@ -13,7 +13,7 @@ use crate::place::Place;
 /// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 /// The permission bits, setuid, setgid and sticky included.
-pub(crate) const PERMISSIONS: u32 = 0o7777;
+const PERMISSIONS: u32 = 0o7777;
 const LONGEST_LIST: usize = 64 * 1024;
 const LONGEST_VALUE: usize = 64 * 1024;
 
@@ -31,12 +31,22 @@ pub(crate) fn carry(
     let kept = keep_owner(file, old);
     carry_xattrs(file, place);
     let inherited = old.st_mode & PERMISSIONS;
+    let asked = mode.is_some();
     let mode = match mode {
         Some(mode) => mode,
         None if kept => inherited,
         None => inherited & !SET_ID,
     };
-    fchmod(file, Mode::from_raw_mode(mode))
+    set_mode(file, mode, asked)
+}
+
+/// Sets permission bits. A file system that has none (FAT, some FUSE) is no reason to fail where
+/// nobody `asked` for them.
+pub(crate) fn set_mode(file: BorrowedFd<'_>, mode: u32, asked: bool) -> rustix::io::Result<()> {
+    match fchmod(file, Mode::from_raw_mode(mode)) {
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) if !asked => Ok(()),
+        done => done,
+    }
 }
 
 fn keep_owner(file: BorrowedFd<'_>, old: &Stat) -> bool {

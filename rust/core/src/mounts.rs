@@ -1,29 +1,46 @@
 //! What is mounted where, as `/proc/self/mountinfo` tells.
 //!
-//! Belongs here: reading and unquoting the table, and which mounts lie at or below a path.
-//! Banned here: what follows from it. Source: `proc_pid_mountinfo(5)`.
+//! Belongs here: reading and unquoting the table, the one place that does, and which mounts lie
+//! at or below a path. Banned here: what follows from it. Source: `proc_pid_mountinfo(5)`.
 
 use crate::error::{Error, Result};
 
 const TABLE: &str = "/proc/self/mountinfo";
-/// The field that is the mount point.
+/// The field that is the mount point; after the one that is a dash comes the type.
 const MOUNT_POINT: usize = 4;
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is mounted.
+    pub point: Vec<u8>,
+    /// The type of its file system.
+    pub kind: Vec<u8>,
+}
+
+/// The table as it is now; later lines lie over earlier ones.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn all() -> Result<Vec<Mount>> {
+    let table = std::fs::read(TABLE).map_err(|error| {
+        let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+        Error::on(TABLE.as_bytes())(errno)
+    })?;
+    Ok(parse(&table))
+}
 
 /// The mount points at or below a real path, in the table's order.
 ///
 /// # Errors
 /// Where the table cannot be read.
 pub fn below(path: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let table = std::fs::read(TABLE).map_err(|error| {
-        let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
-        Error::on(TABLE.as_bytes())(errno)
-    })?;
-    Ok(mount_points(&table)
-        .filter(|point| is_at_or_below(point, path))
-        .collect())
+    let points = all()?.into_iter().map(|mount| mount.point);
+    Ok(points.filter(|point| is_at_or_below(point, path)).collect())
 }
 
-/// Whether `path` is `top`, or lies below it. Both absolute and normalised.
+/// Whether `path` is `top`, or lies below it. Both absolute and normalised; the root may also be
+/// the empty path.
 pub fn is_at_or_below(path: &[u8], top: &[u8]) -> bool {
     match path.strip_prefix(top) {
         Some(rest) => rest.is_empty() || rest[0] == b'/' || top == b"/",
@@ -31,11 +48,21 @@ pub fn is_at_or_below(path: &[u8], top: &[u8]) -> bool {
     }
 }
 
-fn mount_points(table: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+/// The lines of a table.
+pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     table
         .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(MOUNT_POINT))
-        .map(unquote)
+        .filter_map(mount)
+        .collect()
+}
+
+fn mount(line: &[u8]) -> Option<Mount> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let point = unquote(words.nth(MOUNT_POINT)?);
+    let mut rest = words.skip_while(|word| *word != b"-");
+    rest.next()?;
+    let kind = rest.next()?.to_vec();
+    Some(Mount { point, kind })
 }
 
 /// Blanks, tabs, newlines and backslashes are written as three octal digits.
@@ -70,8 +97,17 @@ mod tests {
         let table = b"22 27 0:21 / /proc rw - proc proc rw\n\
             30 27 8:1 / /a\\040b\\134c\\012d rw shared:1 - ext4 /dev/x rw\n\
             31 27 8:1 / /odd\\9 rw - ext4 /dev/x rw\n";
-        let found: Vec<Vec<u8>> = mount_points(table).collect();
-        assert_eq!(found, [&b"/proc"[..], b"/a b\\c\nd", b"/odd\\9"]);
+        let found: Vec<(Vec<u8>, Vec<u8>)> = parse(table)
+            .into_iter()
+            .map(|one| (one.point, one.kind))
+            .collect();
+        let wanted: [(&[u8], &[u8]); 3] = [
+            (b"/proc", b"proc"),
+            (b"/a b\\c\nd", b"ext4"),
+            (b"/odd\\9", b"ext4"),
+        ];
+        let wanted = wanted.map(|(point, kind)| (point.to_vec(), kind.to_vec()));
+        assert_eq!(found, wanted);
     }
 
     #[test]
@@ -83,6 +119,9 @@ mod tests {
             (b"/", b"/a", false),
             (b"/a", b"/", true),
             (b"/", b"/", true),
+            (b"/a", b"", true),
+            (b"", b"", true),
+            (b"", b"/a", false),
         ];
         for (path, top, wanted) in cases {
             assert_eq!(is_at_or_below(path, top), *wanted, "{path:?} {top:?}");

@@ -18,8 +18,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, fdatasync, fsync,
 use rustix::fs::{statat, unlinkat};
 use rustix::io::{Errno, pread, pwrite};
 
+use crate::directory::real_path;
 use crate::error::{Error, Result};
-use crate::place::{join, open_place, real_path_of, split};
+use crate::place::{join, open_place, split};
 
 const BLOCK: usize = 8192;
 const PREFIX: &[u8] = b".hutch-";
@@ -88,7 +89,7 @@ impl Pending {
     /// Names a file that is about to appear in `dir`. Once this returns, not even a power cut
     /// makes start-up forget it.
     pub(crate) fn claim(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<Slot> {
-        let real = real_path_of(dir).map_err(Error::on(name))?;
+        let real = real_path(dir).map_err(Error::on(name))?;
         let path = join(&real, name);
         if path.len() >= BLOCK {
             return Err(Error::on(&path)(Errno::NAMETOOLONG));

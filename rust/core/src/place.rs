@@ -6,11 +6,12 @@
 //!
 //! Source: wire contract, section 2, "Write" (through a symlink) and "Delete" (never through).
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use crate::directory::real_path;
 use crate::error::{Error, Result};
 
 /// As many symlinks as the kernel follows.
@@ -113,7 +114,7 @@ impl Place {
     /// # Errors
     /// `ENOENT` where `/proc` is not mounted, `ENAMETOOLONG`.
     pub fn real_path(&self) -> Result<Vec<u8>> {
-        let dir = real_path_of(self.dir.as_fd()).map_err(Error::on(&self.asked))?;
+        let dir = real_path(self.dir.as_fd()).map_err(Error::on(&self.asked))?;
         Ok(join(&dir, &self.name))
     }
 
@@ -134,12 +135,6 @@ pub(crate) fn regular(stat: &Stat) -> rustix::io::Result<()> {
         FileType::Symlink => Err(Errno::LOOP),
         _ => Err(Errno::NXIO),
     }
-}
-
-/// The path that the kernel knows an open directory by.
-pub(crate) fn real_path_of(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
-    let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
-    readlinkat(CWD, link, Vec::new()).map(std::ffi::CString::into_bytes)
 }
 
 /// `dir/name`.

@@ -1,7 +1,10 @@
 //! Pseudo file systems: mounts whose files are no stored bytes and are listed but not entered.
 //!
 //! Belongs here: which mounts these are. One look at the mount table a walk, instead of a
-//! `statfs` a directory. Source: wire contract, section 2; proc_pid_mountinfo(5).
+//! `statfs` a directory. Banned here: reading that table (`mounts`).
+//! Source: wire contract, section 2.
+
+use crate::mounts::{self, Mount, is_at_or_below};
 
 const TYPES: &[&[u8]] = &[
     b"proc",
@@ -26,17 +29,17 @@ impl Pseudo {
     /// For a walk of the directory whose real path is `root`. Without a mount table there are
     /// none.
     pub fn below(root: &[u8]) -> Self {
-        std::fs::read("/proc/self/mountinfo")
-            .map_or_else(|_| Self::default(), |table| Self::of(root, &table))
+        mounts::all().map_or_else(|_| Self::default(), |table| Self::of(root, table))
     }
 
-    fn of(root: &[u8], table: &[u8]) -> Self {
+    fn of(root: &[u8], table: Vec<Mount>) -> Self {
         let base = if root == b"/" { b"" } else { root };
         // Later lines lie over earlier ones: the last one at a place counts.
         let mut found: Vec<(Vec<u8>, bool)> = Vec::new();
-        for (place, is_pseudo) in table.split(|byte| *byte == b'\n').filter_map(mount) {
-            found.retain(|(other, _)| *other != place);
-            found.push((place, is_pseudo));
+        for mount in table {
+            found.retain(|(other, _)| *other != mount.point);
+            let is_pseudo = TYPES.contains(&mount.kind.as_slice());
+            found.push((mount.point, is_pseudo));
         }
         let nearest = found
             .iter()
@@ -74,41 +77,6 @@ impl Pseudo {
     }
 }
 
-fn is_at_or_below(path: &[u8], base: &[u8]) -> bool {
-    path.strip_prefix(base)
-        .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-}
-
-/// One line: the mount point, and whether its type is one of ours.
-fn mount(line: &[u8]) -> Option<(Vec<u8>, bool)> {
-    let mut words = line.split(|byte| *byte == b' ');
-    let place = unescape(words.nth(4)?);
-    let mut words = words.skip_while(|word| *word != b"-");
-    words.next()?;
-    Some((place, TYPES.contains(&words.next()?)))
-}
-
-/// The kernel writes blank, tab, newline and backslash as `\040` and so on.
-fn unescape(word: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(word.len());
-    let mut at = 0;
-    while at < word.len() {
-        let octal = word.get(at + 1..at + 4).filter(|_| word[at] == b'\\');
-        let value = octal.and_then(|digits| std::str::from_utf8(digits).ok());
-        match value.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 4;
-            }
-            None => {
-                out.push(word[at]);
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,12 +103,12 @@ mod tests {
             ("/procedure", false, &[]),
         ];
         for (root, inside, below) in cases {
-            let found = Pseudo::of(root.as_bytes(), TABLE);
+            let found = Pseudo::of(root.as_bytes(), mounts::parse(TABLE));
             assert_eq!(found.inside, *inside, "{root}");
             let wanted: Vec<Vec<u8>> = below.iter().map(|one| one.as_bytes().to_vec()).collect();
             assert_eq!(found.below, wanted, "{root}");
         }
-        let found = Pseudo::of(b"/", TABLE);
+        let found = Pseudo::of(b"/", mounts::parse(TABLE));
         assert!(found.contains(b"", b"proc") && found.contains(b"a b", b"dev"));
         assert!(!found.contains(b"x", b"proc") && !found.contains(b"", b"pro"));
     }

@@ -1,6 +1,6 @@
 //! Removing a tree: relative to open directories, following nothing, crossing no mount.
 //!
-//! Belongs here: the removal and its account. Banned here: deciding what is protected
+//! Belongs here: the removal. Banned here: its account (`removal`), deciding what is protected
 //! (`guard`), sentences.
 //!
 //! The walk keeps a stack of its own, so that depth costs no stack, and at most `MOST_OPEN`
@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::guard::Guard;
 use crate::mounts;
 use crate::place::{Id, Place, join};
+use crate::removal::{Cut, Removal};
 use crate::spool::sync_dir;
 use crate::stop::Stop;
 
@@ -35,50 +36,7 @@ const FEW_REMEMBERED: usize = 16;
 const MOST_REREADS: u8 = 16;
 /// Failures after which the removal gives up: they are remembered by name.
 const MOST_FAILURES: usize = 10_000;
-/// Failures and survivors that the account names.
-const MOST_NAMED: usize = 1000;
 const BUFFER: usize = 32 * 1024;
-
-/// What cannot be removed, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The path, spelled as the removed one was.
-    pub path: Vec<u8>,
-    /// What the system said: `EXDEV` for a mount point.
-    pub errno: Errno,
-}
-
-/// Why a removal ended before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// The stop flag was set.
-    Stopped,
-    /// The deadline passed.
-    Late,
-    /// Too much failed.
-    Failing,
-}
-
-/// The account of a removal.
-#[derive(Clone, Debug, Default)]
-pub struct Removal {
-    /// The protected path that it would have taken away; nothing was removed.
-    pub protected: Option<Vec<u8>>,
-    /// Mount points at or below the path; nothing was removed.
-    pub mounts: Vec<Vec<u8>>,
-    /// Entries removed.
-    pub removed: u64,
-    /// The first failures.
-    pub errors: Vec<Refusal>,
-    /// Failures in all.
-    pub failures: usize,
-    /// Where it ended early.
-    pub cut: Option<Cut>,
-    /// Entries that are still there, at most a thousand, parents before children.
-    pub remaining: Vec<Vec<u8>>,
-    /// Whether `remaining` lacks some.
-    pub remaining_cut: bool,
-}
 
 /// Removes what stands at `place`, with everything below it.
 ///
@@ -348,22 +306,15 @@ impl Work<'_> {
     /// Where the way is lost, nothing more is removed.
     fn give_up(&mut self, errno: Errno) {
         let path = self.path_of(None);
-        self.note(path, errno);
+        self.account.note(path, errno);
         self.account.cut = Some(Cut::Failing);
     }
 
     fn fail(&mut self, name: &[u8], errno: Errno) {
         let path = self.path_of(Some(name));
-        self.note(path, errno);
+        self.account.note(path, errno);
         if let Some(top) = self.frames.last_mut() {
             top.failed.insert(name.to_vec());
-        }
-    }
-
-    fn note(&mut self, path: Vec<u8>, errno: Errno) {
-        self.account.failures += 1;
-        if self.account.errors.len() < MOST_NAMED {
-            self.account.errors.push(Refusal { path, errno });
         }
     }
 
@@ -380,7 +331,7 @@ impl Work<'_> {
     fn finished(mut self) -> Removal {
         if self.account.failures > 0 || self.account.cut.is_some() {
             self.frames.clear();
-            survey(self.place.asked(), &mut self.account);
+            self.account.survey(self.place.asked());
         }
         self.account
     }
@@ -413,41 +364,11 @@ fn open_inner(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// What is still there, for the account.
-fn survey(top: &[u8], account: &mut Removal) {
-    use std::os::unix::ffi::OsStrExt;
-    let path = |bytes: &[u8]| std::path::PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
-    let mut waiting = vec![path(top)];
-    while let Some(one) = waiting.pop() {
-        let Ok(told) = one.symlink_metadata() else {
-            continue;
-        };
-        if account.remaining.len() == MOST_NAMED {
-            account.remaining_cut = true;
-            return;
-        }
-        account.remaining.push(one.as_os_str().as_bytes().to_vec());
-        if !told.is_dir() {
-            continue;
-        }
-        let Ok(inner) = std::fs::read_dir(&one) else {
-            account.remaining_cut = true;
-            continue;
-        };
-        // One more than can be named tells that there are more.
-        waiting.extend(
-            inner
-                .take(MOST_NAMED + 1)
-                .flatten()
-                .map(|entry| entry.path()),
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::place::Links;
+    use crate::removal::MOST_NAMED;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     use std::path::Path;

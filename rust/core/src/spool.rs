@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, renameat_with};
-use rustix::fs::{fsync, unlinkat};
+use rustix::fs::{fsync, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::Result;
@@ -49,7 +49,9 @@ impl Spool {
                     });
                 }
                 // What file systems without O_TMPFILE say, old kernels included.
-                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {}
+                Err(
+                    Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS,
+                ) => {}
                 Err(errno) => return Err(on(errno)),
             }
         }
@@ -73,23 +75,37 @@ impl Spool {
         let Some((temporary, _)) = &self.named else {
             return self.link(name);
         };
-        let moved = renameat_with(
-            &self.dir,
-            temporary.as_slice(),
-            &self.dir,
-            name,
-            RenameFlags::NOREPLACE,
-        );
-        match moved {
-            Ok(()) => self.named = None,
-            // Not every file system has the flag; a hard link never replaces either, and the
-            // temporary name goes when this is dropped.
-            Err(Errno::INVAL) => {
-                let from = temporary.as_slice();
-                linkat(&self.dir, from, &self.dir, name, AtFlags::empty())?;
+        let from = temporary.as_slice();
+        let flags = RenameFlags::NOREPLACE;
+        match renameat_with(&self.dir, from, &self.dir, name, flags) {
+            // Not every file system has the flag.
+            Err(Errno::INVAL) => self.become_new_without_flag(name),
+            Err(errno) => Err(errno),
+            Ok(()) => {
+                self.named = None;
+                Ok(())
             }
+        }
+    }
+
+    /// A hard link never replaces anything either; the temporary name goes when this is dropped.
+    /// Where there are no hard links, what is left is to look first.
+    fn become_new_without_flag(&mut self, name: &[u8]) -> rustix::io::Result<()> {
+        let Some((temporary, _)) = &self.named else {
+            return self.link(name);
+        };
+        let from = temporary.as_slice();
+        match linkat(&self.dir, from, &self.dir, name, AtFlags::empty()) {
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {}
+            done => return done,
+        }
+        match statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            Ok(_) => return Err(Errno::EXIST),
             Err(errno) => return Err(errno),
         }
+        renameat_with(&self.dir, from, &self.dir, name, RenameFlags::empty())?;
+        self.named = None;
         Ok(())
     }
 

@@ -6,18 +6,18 @@
 //!
 //! Source: wire contract, section 2, "Write" and "Raw"; design, section 3, "Writing".
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use rustix::fs::{Access, AtFlags, FallocateFlags, Mode, OFlags, Stat, StatxAttributes};
-use rustix::fs::{StatxFlags, accessat, fallocate, fchmod, fstat, fsync, ftruncate};
-use rustix::fs::{openat, statx};
-use rustix::io::{Errno, pread, write};
+use rustix::fs::{
+    Access, AtFlags, Stat, StatxAttributes, StatxFlags, accessat, fstat, fsync, statx,
+};
+use rustix::io::{Errno, write};
 use sha2::{Digest, Sha256};
 
-use crate::attributes::carry;
+use crate::attributes::{carry, set_mode};
 use crate::error::{Error, Result};
 use crate::open::is_made_on_reading;
+use crate::overwrite::{Content, overwrite, overwrite_variable};
 use crate::pending::Pending;
 use crate::place::{Place, regular};
 use crate::read::hex;
@@ -25,8 +25,7 @@ use crate::spool::{Spool, Start, sync_dir};
 use crate::stop::Stop;
 
 /// The mode of a file that replaces none.
-pub(crate) const NEW_FILE: u32 = 0o644;
-const PIECE: usize = 256 * 1024;
+const NEW_FILE: u32 = 0o644;
 
 /// How a file gets its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +151,17 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        self.overwrite(terms).map_err(|errno| self.failed(errno))?;
+        let what = Content {
+            file: self.spool.file(),
+            size: self.size,
+            mode: terms.mode,
+        };
+        let done = if self.manner == Manner::Kernel {
+            overwrite_variable(&self.place, what)
+        } else {
+            overwrite(&self.place, what)
+        };
+        done.map_err(|errno| self.failed(errno))?;
         Ok(false)
     }
 
@@ -179,29 +188,9 @@ impl Writer {
         let file = self.spool.file();
         match old {
             Some(old) => carry(file, &self.place, old, terms.mode)?,
-            None => fchmod(file, Mode::from_raw_mode(terms.mode.unwrap_or(NEW_FILE)))?,
+            None => set_mode(file, terms.mode.unwrap_or(NEW_FILE), terms.mode.is_some())?,
         }
         fsync(file)
-    }
-
-    fn overwrite(&self, terms: Terms) -> rustix::io::Result<()> {
-        let mut flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        if self.manner == Manner::Kernel {
-            flags |= OFlags::TRUNC;
-        }
-        let (dir, name) = (self.place.dir(), self.place.name());
-        let target = openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())?;
-        regular(&fstat(&target)?)?;
-        if self.manner == Manner::Kernel {
-            return copy(self.spool.file(), &target);
-        }
-        reserve(&target, 0, self.size)?;
-        copy(self.spool.file(), &target)?;
-        ftruncate(&target, self.size)?;
-        if let Some(mode) = terms.mode {
-            fchmod(&target, Mode::from_raw_mode(mode))?;
-        }
-        fsync(&target)
     }
 
     fn failed(&self, errno: Errno) -> Error {
@@ -244,34 +233,138 @@ fn manner(place: &Place) -> Result<Manner> {
     })
 }
 
-/// Takes the room beforehand, so that a full disk is met before the first byte changes.
-pub(crate) fn reserve(
-    file: impl std::os::fd::AsFd,
-    from: u64,
-    length: u64,
-) -> rustix::io::Result<()> {
-    if length == 0 {
-        return Ok(());
-    }
-    match fallocate(file, FallocateFlags::KEEP_SIZE, from, length) {
-        Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(errno),
-        // Not every file system can; then the write itself must tell.
-        _ => Ok(()),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::append::append;
+    use crate::place::Links;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
-fn copy(from: BorrowedFd<'_>, to: impl std::os::fd::AsFd) -> rustix::io::Result<()> {
-    let mut buffer = vec![0; PIECE];
-    let mut at = 0;
-    loop {
-        let length = pread(from, &mut buffer, at)?;
-        if length == 0 {
-            return Ok(());
+    fn place(path: &Path) -> Arc<Place> {
+        Arc::new(Place::locate(path.as_os_str().as_bytes(), Links::Follow).unwrap())
+    }
+
+    fn slots(root: &Path) -> Pending {
+        Pending::open(root.join("pending").as_os_str().as_bytes()).unwrap()
+    }
+
+    fn names(root: &Path) -> Vec<std::ffi::OsString> {
+        let entries = std::fs::read_dir(root).unwrap();
+        let mut names: Vec<_> = entries.map(|one| one.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn content_takes_its_place_on_its_terms() {
+        let both = [Start::Unnamed, Start::Named];
+        // What is there and in which mode, the terms, what should be there then.
+        type Case = (Option<u32>, Terms, Option<(u32, &'static str)>);
+        let cases: &[Case] = &[
+            (None, Terms::default(), Some((0o644, "new"))),
+            (Some(0o600), Terms::default(), Some((0o600, "new"))),
+            (
+                Some(0o600),
+                Terms {
+                    mode: Some(0o4755),
+                    only_new: false,
+                },
+                Some((0o4755, "new")),
+            ),
+            (
+                None,
+                Terms {
+                    mode: Some(0o777),
+                    only_new: true,
+                },
+                Some((0o777, "new")),
+            ),
+            (
+                Some(0o640),
+                Terms {
+                    mode: None,
+                    only_new: true,
+                },
+                None,
+            ),
+        ];
+        for start in both {
+            for (before, terms, wanted) in cases {
+                let root = tempfile::tempdir().unwrap();
+                let path = root.path().join("file");
+                if let Some(mode) = before {
+                    std::fs::write(&path, "old").unwrap();
+                    std::fs::set_permissions(&path, PermissionsExt::from_mode(*mode)).unwrap();
+                }
+                let place = place(&path);
+                let mut writer = Writer::open(place.clone(), &slots(root.path()), start).unwrap();
+                writer.write(b"ne").unwrap();
+                writer.write(b"w").unwrap();
+                let done = writer.commit(*terms, &Stop::default());
+                match wanted {
+                    Some(_) => assert_eq!(done.unwrap().stat.st_size, 3),
+                    None => assert_eq!(done.err(), Some(place.failed(Errno::EXIST))),
+                }
+                let (mode, content) = wanted.unwrap_or((0o640, "old"));
+                let now = path.metadata().unwrap().permissions().mode() & 0o7777;
+                assert_eq!(now, mode, "{start:?} {before:?} {terms:?}");
+                assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+                assert_eq!(names(root.path()), ["file", "pending"]);
+            }
         }
-        let mut piece = &buffer[..length];
-        while !piece.is_empty() {
-            piece = &piece[write(&to, piece)?..];
+    }
+
+    #[test]
+    fn what_is_dropped_or_stopped_changes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        std::fs::write(&path, "old").unwrap();
+        let pending = slots(root.path());
+        for start in [Start::Unnamed, Start::Named] {
+            let mut writer = Writer::open(place(&path), &pending, start).unwrap();
+            writer.write(b"new").unwrap();
+            drop(writer);
+            let writer = Writer::open(place(&path), &pending, start).unwrap();
+            let stop = Stop::default();
+            stop.set();
+            let stopped = writer.commit(Terms::default(), &stop).err();
+            assert_eq!(stopped, Some(Error::Stopped));
+            assert_eq!(names(root.path()), ["file", "pending"]);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         }
-        at += length as u64;
+    }
+
+    #[test]
+    fn a_file_that_comes_between_is_not_replaced_where_only_new_will_do() {
+        let root = tempfile::tempdir().unwrap();
+        let pending = slots(root.path());
+        for start in [Start::Unnamed, Start::Named] {
+            let path = root.path().join(format!("{start:?}"));
+            let place = place(&path);
+            let mut spool = Spool::open(place.dir(), &pending, start).unwrap();
+            std::fs::write(&path, "theirs").unwrap();
+            assert_eq!(spool.become_new(place.name()), Err(Errno::EXIST));
+            drop(spool);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "theirs");
+        }
+        assert_eq!(names(root.path()), ["Named", "Unnamed", "pending"]);
+    }
+
+    #[test]
+    fn appending_needs_a_file_and_keeps_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        assert!(append(&place(&path), b"x", None).unwrap().is_none());
+        std::fs::write(&path, "old").unwrap();
+        let written = append(&place(&path), b" new", Some(0o600))
+            .unwrap()
+            .unwrap();
+        assert_eq!((written.stat.st_size, written.sha256), (7, None));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old new");
+        let dir = place(root.path());
+        let refused = append(&dir, b"x", None).err();
+        assert_eq!(refused, Some(dir.failed(Errno::ISDIR)));
     }
 }

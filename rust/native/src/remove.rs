@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hutch_core::{guard, remove as core_remove};
+use hutch_core::{guard, removal, remove as core_remove};
 use pyo3::prelude::*;
 
 use crate::error::to_python;
@@ -43,8 +43,8 @@ pub(crate) struct Removal {
     remaining_cut: bool,
 }
 
-impl From<core_remove::Removal> for Removal {
-    fn from(account: core_remove::Removal) -> Self {
+impl From<removal::Removal> for Removal {
+    fn from(account: removal::Removal) -> Self {
         let errors = account.errors.into_iter();
         Self {
             protected: account.protected,
@@ -55,9 +55,9 @@ impl From<core_remove::Removal> for Removal {
                 .collect(),
             failures: account.failures,
             cut: account.cut.map(|cut| match cut {
-                core_remove::Cut::Stopped => "stopped",
-                core_remove::Cut::Late => "late",
-                core_remove::Cut::Failing => "failing",
+                removal::Cut::Stopped => "stopped",
+                removal::Cut::Late => "late",
+                removal::Cut::Failing => "failing",
             }),
             remaining: account.remaining,
             remaining_cut: account.remaining_cut,
