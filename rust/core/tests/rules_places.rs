@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-use hutch_core::rules::{RuleOptions, RuleSet, Seen, Verdict};
+use hutch_core::rules::{DirRules, RuleOptions, RuleSet, Seen, Verdict};
 use rules_oracle::{Ground, Paths, git_rules, init, paths, place, track};
 
 fn shown(ground: &Ground, below: &str) -> Paths {
@@ -434,8 +434,12 @@ fn notices_are_bounded() {
 #[test]
 fn the_caller_s_patterns() {
     let cases: &[(&[&str], bool, &[&str])] = &[
-        (&["*.log"], true, &["b", "d/b", "d/e/b"]),
-        (&["/b"], true, &["a.log", "d/a.log", "d/b", "d/e/b"]),
+        (&["*.log"], true, &["b", "d/b", "d/e/b", ".gitignore"]),
+        (
+            &["/b"],
+            true,
+            &["a.log", "d/a.log", "d/b", "d/e/b", ".gitignore"],
+        ),
         (
             &["d/b"],
             false,
@@ -480,13 +484,7 @@ fn the_caller_s_patterns() {
         };
         let mut found = ground.user.listing(&ground.root, &options).unwrap().files;
         found.retain(|name| !name.starts_with(b".git/objects"));
-        let mut wanted = paths(wanted);
-        if patterns[0].starts_with('*') {
-            wanted.extend((patterns.len() == 1).then(|| b".gitignore".to_vec()));
-        } else if patterns[0] == "/b" {
-            wanted.insert(b".gitignore".to_vec());
-        }
-        assert_eq!(found, wanted, "{patterns:?}");
+        assert_eq!(found, paths(wanted), "{patterns:?}");
     }
 }
 
@@ -521,23 +519,22 @@ fn tracked_files_below_an_ignored_directory_lead_there() {
     assert_eq!(found.directories, paths(&["out", "out/in"]));
 }
 
-#[test]
-fn thousands_of_levels() {
-    let ground = Ground::repository(&[(".gitignore", "*.log\nd/**/x\n/d/d/y\n")]);
+/// The rules of a repository at the root of `ground`.
+fn opened(ground: &Ground) -> (fs::File, Arc<RuleSet>, Arc<DirRules>) {
     let place = fs::File::open(&ground.root).unwrap();
     let seen = Seen {
         gitignore: true,
         git: true,
     };
-    let path = rules_oracle::bytes(&ground.root);
-    let opened = RuleSet::open_in(
-        place.as_fd(),
-        &path,
-        seen,
-        &git_rules(),
-        &ground.user.environment(),
-    );
-    let (set, mut rules) = opened.unwrap();
+    let (path, user) = (rules_oracle::bytes(&ground.root), ground.user.environment());
+    let (set, rules) = RuleSet::open_in(place.as_fd(), &path, seen, &git_rules(), &user).unwrap();
+    (place, set, rules)
+}
+
+#[test]
+fn thousands_of_levels() {
+    let ground = Ground::repository(&[(".gitignore", "*.log\nd/**/x\n/d/d/y\n")]);
+    let (place, set, mut rules) = opened(&ground);
     for _ in 0..100_000 {
         rules = rules.enter(&set, place.as_fd(), b"d", Seen::default(), false);
     }
@@ -551,20 +548,7 @@ fn thousands_of_levels() {
 fn two_threads_enter_and_ask_at_once() {
     let ground = Ground::repository(&[(".gitignore", "*.log\n"), ("a.log", ""), ("b", "")]);
     track(&ground.user, &ground.root, &[b"a.log"]);
-    let place = fs::File::open(&ground.root).unwrap();
-    let seen = Seen {
-        gitignore: true,
-        git: true,
-    };
-    let path = rules_oracle::bytes(&ground.root);
-    let opened = RuleSet::open_in(
-        place.as_fd(),
-        &path,
-        seen,
-        &git_rules(),
-        &ground.user.environment(),
-    );
-    let (set, rules) = opened.unwrap();
+    let (place, set, rules) = opened(&ground);
     thread::scope(|scope| {
         for _ in 0..4 {
             let (set, rules, place) = (Arc::clone(&set), Arc::clone(&rules), &place);

@@ -250,3 +250,101 @@ impl Reader<'_> {
         (!quoted).then_some(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_syntax_of_configuration_files() {
+        let cases: [(&str, Option<&str>); 16] = [
+            ("", None),
+            ("[core]\nexcludesFile = /a\n", Some("/a")),
+            ("[CORE]\n\tEXCLUDESFILE=/a b  \t; c\n", Some("/a b")),
+            ("[core] excludesfile = \"/a # b\" # c", Some("/a # b")),
+            ("[core]\nexcludesfile = /a\\\n/b\n", Some("/a/b")),
+            ("[core]\nexcludesfile = /a\\\\b\\\"c\n", Some("/a\\b\"c")),
+            ("[core]\nexcludesfile = \" /a \"  \r\n", Some(" /a ")),
+            ("[core]\nexcludesfile =\n", Some("")),
+            (
+                "[core]\nexcludesfile = /a\n[core]\nexcludesfile = /b",
+                Some("/b"),
+            ),
+            ("[core \"x\"]\nexcludesfile = /a\n", None),
+            ("[other]\nexcludesfile = /a\n", None),
+            (
+                "# [core]\n; x\n[core]#\nbare\nexcludesfile = /a",
+                Some("/a"),
+            ),
+            ("[core\nexcludesfile = /a\n", None),
+            ("[core]\nexcludesfile = \"/a\n", None),
+            ("[core]\nexcludesfile /a\n", None),
+            ("\u{feff}[core]\r\nexcludesfile = /a\r\n", Some("/a")),
+        ];
+        for (text, wanted) in cases {
+            let mut settings = Settings::default();
+            settings.parse(text.as_bytes());
+            assert_eq!(
+                settings.excludes.as_deref(),
+                wanted.map(str::as_bytes),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn booleans_and_formats() {
+        let cases = [
+            ("ignorecase", true),
+            ("ignorecase = true", true),
+            ("ignorecase = YES", true),
+            ("ignorecase = 1", true),
+            ("ignorecase = 0", false),
+            ("ignorecase =", false),
+            ("ignorecase = off", false),
+            ("other = true", false),
+        ];
+        for (line, wanted) in cases {
+            let mut settings = Settings::default();
+            settings
+                .parse(format!("[core]\n{line}\n[extensions]\nobjectFormat = sha256").as_bytes());
+            assert_eq!(
+                (settings.ignore_case, settings.sha256),
+                (wanted, true),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn where_the_global_excludes_lie() {
+        let user = GitEnvironment {
+            home: Some(b"/h".to_vec()),
+            ..GitEnvironment::default()
+        };
+        let xdg = GitEnvironment {
+            config_home: Some(b"/x".to_vec()),
+            ..user.clone()
+        };
+        let cases = [
+            (&user, None, Some("/h/.config/git/ignore")),
+            (&xdg, None, Some("/x/git/ignore")),
+            (&user, Some("~/e"), Some("/h/e")),
+            (&xdg, Some("/e"), Some("/e")),
+            (&user, Some("e"), Some("/r/e")),
+            (&user, Some(""), None),
+            (&GitEnvironment::default(), None, None),
+        ];
+        for (environment, set, wanted) in cases {
+            let settings = Settings {
+                excludes: set.map(Into::into),
+                ..Settings::default()
+            };
+            assert_eq!(
+                environment.excludes(&settings, b"/r"),
+                wanted.map(Into::into),
+                "{set:?}"
+            );
+        }
+    }
+}

@@ -16,8 +16,8 @@ use rustix::io::Errno;
 
 use super::trie::Trie;
 
-/// A rules file may have so many bytes.
-const LARGEST: u64 = 4 << 20;
+/// A rules file may have so many bytes: some 100,000 patterns.
+const LARGEST: u64 = 2 << 20;
 /// Compiled rules are kept up to so many bytes.
 pub(super) const KEPT: usize = 64 << 20;
 
@@ -67,6 +67,8 @@ pub(super) fn stamp(
         AtFlags::SYMLINK_NOFOLLOW
     };
     match statat(at, name, flags) {
+        // `core.excludesFile = /dev/null` is how people say that they have none.
+        Ok(stat) if follow && FileType::from_raw_mode(stat.st_mode).is_char_device() => Ok(None),
         Ok(stat) => regular(&stat).map(Some),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(format!("it cannot be read: {error}")),
@@ -102,7 +104,7 @@ pub(super) fn open(
     Ok(Some((File::from(file), regular(&stat)?)))
 }
 
-/// The content of a regular file of at most 4 MiB, and its stamp; `None` for no file.
+/// The content of a regular file of at most 2 MiB, and its stamp; `None` for no file.
 ///
 /// # Errors
 /// As [`stamp`]; or that it is too large.
@@ -184,6 +186,20 @@ impl<K: Eq + Hash, T> Kept<K, T> {
         }
     }
 
+    /// Bytes that are kept now.
+    pub(super) fn weight(&self) -> usize {
+        let shelves = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        shelves.weight
+            + shelves
+                .old
+                .values()
+                .map(|(_, weight)| weight)
+                .sum::<usize>()
+    }
+
     fn store(&self, shelves: &mut Generations<K, T>, key: K, value: (Arc<T>, usize)) {
         if shelves.weight + value.1 > self.limit / 2 {
             shelves.old = std::mem::take(&mut shelves.young);
@@ -197,6 +213,11 @@ impl<K: Eq + Hash, T> Kept<K, T> {
 }
 
 static RULES: LazyLock<Kept<(Stamp, bool), Trie>> = LazyLock::new(|| Kept::new(KEPT));
+/// Bytes of compiled rules that are kept.
+pub(super) fn kept() -> usize {
+    RULES.weight()
+}
+
 /// What a kept file costs beside its rules.
 const OVERHEAD: usize = 256;
 
@@ -222,4 +243,77 @@ pub(super) fn rules(
     let made = Arc::new(Trie::new(&text, fold));
     RULES.put((stamp, fold), &stamp, &made, made.weight() + OVERHEAD);
     Ok(Some(made))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::CWD;
+
+    fn stamped(inode: u64, modified: i64) -> Stamp {
+        let times = (modified, 0);
+        Stamp {
+            device: 1,
+            inode,
+            size: 1,
+            modified: times,
+            changed: times,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_is_used_stays() {
+        let kept = Kept::new(100);
+        for inode in 0..1_000 {
+            let stamp = stamped(inode, 0);
+            kept.put(stamp, &stamp, &Arc::new(inode), 10);
+            assert_eq!(kept.get(stamped(0, 0)).as_deref(), Some(&0));
+            let shelves = kept.generations.lock().unwrap();
+            assert!(shelves.young.len() + shelves.old.len() <= 10);
+            drop(shelves);
+            assert!(kept.weight() <= 100);
+        }
+        assert_eq!(kept.get(stamped(1, 0)), None);
+        assert_eq!(kept.get(stamped(999, 0)).as_deref(), Some(&999));
+    }
+
+    #[test]
+    fn what_changed_just_now_or_is_too_large_is_not_kept() {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs() as i64;
+        let cases = [
+            (now - 60, 10, true),
+            (now - 1, 10, false),
+            (now + 60, 10, false),
+            (0, 51, false),
+        ];
+        for (modified, weight, wanted) in cases {
+            let kept = Kept::new(100);
+            let stamp = stamped(1, modified);
+            kept.put(stamp, &stamp, &Arc::new(()), weight);
+            assert_eq!(kept.get(stamp).is_some(), wanted, "{modified} {weight}");
+        }
+    }
+
+    #[test]
+    fn rules_are_compiled_once_unless_the_file_just_changed() {
+        let get = |path: &[u8]| rules(CWD, path, true, false).unwrap().unwrap();
+        let old = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").as_bytes();
+        assert!(Arc::ptr_eq(&get(old), &get(old)));
+        let folded = rules(CWD, old, true, true).unwrap().unwrap();
+        assert!(!Arc::ptr_eq(&get(old), &folded));
+        let held = tempfile::NamedTempFile::new().unwrap();
+        let new = held.path().as_os_str().as_encoded_bytes();
+        assert!(!Arc::ptr_eq(&get(new), &get(new)));
+    }
+
+    #[test]
+    fn no_device_is_a_rules_file_and_one_is_none() {
+        assert_eq!(stamp(CWD, b"/dev/null", true), Ok(None));
+        assert!(stamp(CWD, b"/dev/null", false).is_err());
+        assert!(content(CWD, b"/", true).is_err());
+        assert_eq!(content(CWD, b"/nothing/there", true).unwrap(), None);
+    }
 }

@@ -23,6 +23,11 @@ const GITLINK: u32 = 0o160_000;
 
 static INDEXES: LazyLock<Kept<(Stamp, bool, bool), Index>> = LazyLock::new(|| Kept::new(KEPT));
 
+/// Bytes of indexes that are kept.
+pub(super) fn kept() -> usize {
+    INDEXES.weight()
+}
+
 /// Tracked paths, sorted bytewise.
 #[derive(Debug, Default)]
 pub(super) struct Index {

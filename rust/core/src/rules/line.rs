@@ -29,6 +29,9 @@ pub(super) struct Line {
     pub(super) ways: Vec<Vec<Part>>,
 }
 
+/// A pattern may have so many bytes, and so what is made of it stays small.
+const LONGEST: usize = 65_536;
+
 /// The lines of a rules file that hold a pattern, with their numbers from 1.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -71,6 +74,9 @@ fn trimmed(line: &[u8]) -> &[u8] {
 /// # Errors
 /// Why it can never match.
 pub(super) fn parse(pattern: &[u8], fold: bool) -> Result<Line, &'static str> {
+    if pattern.len() > LONGEST {
+        return Err("it is longer than 65,536 bytes");
+    }
     let negative = pattern.starts_with(b"!");
     let pattern = &pattern[usize::from(negative)..];
     let directories = pattern.ends_with(b"/");
@@ -168,6 +174,106 @@ impl Cut {
     fn deep(&mut self) {
         if self.done.last() != Some(&Part::Deep) {
             self.done.push(Part::Deep);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_those_with_a_pattern() {
+        type Numbered = &'static [(usize, &'static [u8])];
+        let cases: [(&[u8], Numbered); 8] = [
+            (b"", &[]),
+            (b"a\n\nb", &[(1, b"a"), (3, b"b")]),
+            (b"#a\n\\#b\n !c", &[(2, b"\\#b"), (3, b" !c")]),
+            (
+                b"\xef\xbb\xbfa\n\xef\xbb\xbfb",
+                &[(1, b"a"), (2, b"\xef\xbb\xbfb")],
+            ),
+            (b"a\r\nb\r\r\n\r\n", &[(1, b"a"), (2, b"b\r"), (3, b"")]),
+            (
+                b"a  \nb\\ \nc\\  \n  ",
+                &[(1, b"a"), (2, b"b\\ "), (3, b"c\\ "), (4, b"")],
+            ),
+            (b"a \\\nb\t", &[(1, b"a \\"), (2, b"b\t")]),
+            (b"a\0b\n", &[(1, b"a")]),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(lines(text).collect::<Vec<_>>(), wanted, "{text:?}");
+        }
+    }
+
+    /// The ways of a pattern, spelled.
+    fn ways(pattern: &str) -> Vec<String> {
+        let spell = |token: &Token| match token {
+            Token::Byte(byte) => (*byte as char).to_string(),
+            Token::Any => "?".into(),
+            Token::Star => "*".into(),
+            other => format!("<{other:?}>"),
+        };
+        let part = |part: &Part| match part {
+            Part::Deep => "**".to_owned(),
+            Part::Name(tokens) => tokens.iter().map(spell).collect(),
+        };
+        let line = parse(pattern.as_bytes(), false).unwrap();
+        line.ways
+            .iter()
+            .map(|way| way.iter().map(part).collect::<Vec<_>>().join("/"))
+            .collect()
+    }
+
+    #[test]
+    fn patterns_are_cut_as_git_reads_them() {
+        let cases: [(&str, &[&str]); 24] = [
+            ("a", &["**/a"]),
+            ("/a", &["a"]),
+            ("a/b", &["a/b"]),
+            ("a/", &["**/a"]),
+            ("**/a", &["**/a"]),
+            ("a/**", &["a/**"]),
+            ("a/**/b", &["a/**/b"]),
+            ("**/**/a", &["**/a"]),
+            ("a**/b*", &["ab*", "a*/**/b*"]),
+            ("a/b**", &["a/b*", "a/b*/**"]),
+            ("**", &["**/*"]),
+            ("/**", &["**"]),
+            ("a***/b", &["ab", "a*/**/b"]),
+            ("?**/b", &["?*/b"]),
+            ("a/**b", &["a/*b"]),
+            ("a//b", &[]),
+            ("//a", &[]),
+            ("/", &[]),
+            ("", &[]),
+            ("**\\/a", &["*/**/a"]),
+            ("a**\\/b", &["a*/**/b"]),
+            ("a\\/b", &["a/b"]),
+            ("a**/**/b", &["ab", "a*/**/b"]),
+            ("a**//", &["a"]),
+        ];
+        for (pattern, wanted) in cases {
+            assert_eq!(ways(pattern), wanted, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn marks_at_either_end() {
+        let cases = [
+            ("a", false, false),
+            ("!a", true, false),
+            ("a/", false, true),
+            ("!/a/", true, true),
+            ("\\!a", false, false),
+        ];
+        for (pattern, negative, directories) in cases {
+            let line = parse(pattern.as_bytes(), false).unwrap();
+            assert_eq!(
+                (line.negative, line.directories),
+                (negative, directories),
+                "{pattern}"
+            );
         }
     }
 }

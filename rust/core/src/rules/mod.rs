@@ -4,6 +4,29 @@
 //! excludes; the index scan that keeps tracked files visible; the verdict on one name in one
 //! directory. Banned here: walking, output, threads.
 //!
+//! The contract with the walk. It opens a directory, reads its names, and says in [`Seen`]
+//! which of two names were there. For each directory it enters it calls [`DirRules::enter`]
+//! once, from any thread; where [`DirRules::is_empty`] is false it asks
+//! [`DirRules::verdict`] for each name. The name `.git` is the walk's own affair: with
+//! `use_gitignore` it leaves out any entry of that name and does not ask; were it a rule, no
+//! directory would be free of rules.
+//!
+//! Precedence, the first that has a matching pattern: the caller's patterns (as git's
+//! `--exclude`; a `!` there brings back what git ignores, but nothing from within an ignored
+//! directory), the `.gitignore` files from the deepest up, `info/exclude`, the global
+//! excludes. The index has the last word on what git's rules hide, and none on what the caller's
+//! patterns hide. Outside of a repository, and in a listed directory that is itself ignored, only
+//! `.gitignore` files at and below the listed directory count.
+//!
+//! One engine, ours, and not the `ignore` crate's. Measured by `benches/rules.rs` on a kernel
+//! tree (83,726 entries, 306 rules files, two shared cores, the best of 60 rounds): 127 ns an
+//! entry here, entering and cache look-ups included, against 290 to 320 with the crate's
+//! matchers, kept compiled. 10,000 patterns compile in 3 to 14 ms here, whatever they look
+//! like, and in 12 to 163 there. Telling the lines that mean the same to both from the others
+//! takes a full parse of git's syntax, after which nothing is left for the crate to parse; and
+//! two engines in one file would have to agree on which rule came last. The crate remains
+//! as the rival in the bench.
+//!
 //! Source: gitignore(5); wire contract, section 2, `use_gitignore` and `ignore_patterns`.
 
 mod config;
@@ -243,6 +266,26 @@ fn real_path(fd: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let path = readlinkat(CWD, link, Vec::new()).ok()?.into_bytes();
     path.starts_with(b"/").then_some(path)
+}
+
+/// What the caches of this process hold, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Compiled rules.
+    pub rules: usize,
+    /// Indexes of repositories.
+    pub indexes: usize,
+    /// Neither holds more.
+    pub limit: usize,
+}
+
+/// How full the caches are.
+pub fn kept() -> Kept {
+    Kept {
+        rules: files::kept(),
+        indexes: index::kept(),
+        limit: files::KEPT,
+    }
 }
 
 fn at_least_slash(path: &[u8]) -> &[u8] {

@@ -5,7 +5,7 @@
 //! negation, directories; a pattern is known by a number, and `trie` knows what it means.
 
 use super::table::{Table, hash};
-use super::wildcard::{Glob, Token};
+use super::wildcard::{ByteSet, Glob, Token, holds, insert, letters};
 
 /// A name that is asked about, with what many questions share.
 #[derive(Clone, Copy, Debug)]
@@ -14,16 +14,19 @@ pub(super) struct Name<'a> {
     hash: u64,
     /// From the last dot on, with its hash.
     extension: Option<(&'a [u8], u64)>,
+    letters: u64,
 }
 
 impl<'a> Name<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        let extension =
-            memchr::memrchr(b'.', bytes).map(|dot| (&bytes[dot..], hash(&bytes[dot..])));
+        // Endings are short: a plain loop finds the dot before `memrchr` has begun.
+        let dot = bytes.iter().rposition(|&byte| byte == b'.');
+        let extension = dot.map(|dot| (&bytes[dot..], hash(&bytes[dot..])));
         Self {
             bytes,
             hash: hash(bytes),
             extension,
+            letters: letters(bytes.iter().copied()),
         }
     }
 }
@@ -31,12 +34,15 @@ impl<'a> Name<'a> {
 /// Patterns with wildcards, filed under a piece that each of their matches holds.
 #[derive(Debug, Default)]
 struct Filed {
+    /// The first bytes of the keys: tells without a hash that there is none.
+    firsts: ByteSet,
     keys: Table,
     groups: Vec<Vec<(Glob, u32)>>,
 }
 
 impl Filed {
     fn add(&mut self, key: &[u8], glob: Glob, value: u32) {
+        insert(&mut self.firsts, key[0]);
         let group = self.keys.get_or_insert(key, self.groups.len() as u32) as usize;
         if group == self.groups.len() {
             self.groups.push(Vec::new());
@@ -44,7 +50,14 @@ impl Filed {
         self.groups[group].push((glob, value));
     }
 
-    fn ask(&self, key: &[u8], hash: u64, name: &[u8], found: &mut impl FnMut(u32)) {
+    /// Calls `found` for each pattern under `key` that `name` matches.
+    fn ask(&self, key: &[u8], name: &Name<'_>, found: &mut impl FnMut(u32)) {
+        if holds(&self.firsts, key[0]) {
+            self.ask_hashed(key, hash(key), name, found);
+        }
+    }
+
+    fn ask_hashed(&self, key: &[u8], hash: u64, name: &Name<'_>, found: &mut impl FnMut(u32)) {
         if let Some(group) = self.keys.get(hash, key) {
             each_match(&self.groups[group as usize], name, found);
         }
@@ -55,10 +68,10 @@ impl Filed {
     }
 }
 
-fn each_match(globs: &[(Glob, u32)], name: &[u8], found: &mut impl FnMut(u32)) {
+fn each_match(globs: &[(Glob, u32)], name: &Name<'_>, found: &mut impl FnMut(u32)) {
     globs
         .iter()
-        .filter(|(glob, _)| glob.matches(name))
+        .filter(|(glob, _)| glob.matches(name.bytes, name.letters))
         .for_each(|&(_, value)| found(value));
 }
 
@@ -71,34 +84,79 @@ fn weight(globs: &[(Glob, u32)]) -> usize {
 
 /// Length of the longer keys: long enough to tell numbered names apart.
 const LONG: usize = 4;
-/// So many patterns that can be filed nowhere are tried one by one.
-const LOOSE: usize = 16;
+/// So many patterns with wildcards are tried one by one.
+const FEW: usize = 4;
 
 /// The patterns of one place in the tree of patterns.
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
     literals: Table,
+    /// Those with wildcards that are few, or that can be filed under nothing.
+    loose: Vec<(Glob, u32)>,
+    filed: Option<Box<Cabinet>>,
+}
+
+/// Patterns with wildcards, filed in the best of several ways.
+#[derive(Debug, Default)]
+struct Cabinet {
     /// By the last dot and what follows, where the ending says that much (`*.o`).
     extensions: Filed,
     /// By the last four bytes, the first four, the last one, the first one.
     ends: [Filed; 4],
     /// By four bytes somewhere within.
     inner: Filed,
-    loose: Vec<(Glob, u32)>,
 }
 
-/// The key of `name` in each of [`Patterns::ends`].
-fn end_key(which: usize, name: &[u8]) -> Option<&[u8]> {
+/// The key of `name` in each of [`Cabinet::ends`].
+fn end_key<'a>(which: usize, head: &'a [u8], tail: &'a [u8]) -> Option<&'a [u8]> {
     match which {
-        0 => name.last_chunk::<LONG>().map(|key| &key[..]),
-        1 => name.first_chunk::<LONG>().map(|key| &key[..]),
-        2 => name.last_chunk::<1>().map(|key| &key[..]),
-        _ => name.first_chunk::<1>().map(|key| &key[..]),
+        0 => tail.last_chunk::<LONG>().map(|key| &key[..]),
+        1 => head.first_chunk::<LONG>().map(|key| &key[..]),
+        2 => tail.last_chunk::<1>().map(|key| &key[..]),
+        _ => head.first_chunk::<1>().map(|key| &key[..]),
+    }
+}
+
+impl Cabinet {
+    /// Files `glob`, or gives it back.
+    fn add(&mut self, glob: Glob, value: u32) -> Option<(Glob, u32)> {
+        let end = |which| end_key(which, glob.head(), glob.tail()).map(|key| (which, key.to_vec()));
+        if let Some(dot) = memchr::memrchr(b'.', glob.tail()) {
+            let key = glob.tail()[dot..].to_vec();
+            self.extensions.add(&key, glob, value);
+        } else if let Some((which, key)) = (0..4).find_map(end) {
+            self.ends[which].add(&key, glob, value);
+        } else if let Some(key) = glob.inner().first_chunk::<LONG>() {
+            self.inner.add(key, glob, value);
+        } else {
+            return Some((glob, value));
+        }
+        None
+    }
+
+    fn matching(&self, name: &Name<'_>, found: &mut impl FnMut(u32)) {
+        if let Some((key, hash)) = name.extension.filter(|_| !self.extensions.keys.is_empty()) {
+            self.extensions.ask_hashed(key, hash, name, found);
+        }
+        for (which, filed) in self.ends.iter().enumerate() {
+            if let Some(key) = end_key(which, name.bytes, name.bytes) {
+                filed.ask(key, name, found);
+            }
+        }
+        if !self.inner.keys.is_empty() {
+            let keys = name.bytes.windows(LONG);
+            keys.for_each(|key| self.inner.ask(key, name, found));
+        }
+    }
+
+    fn weight(&self) -> usize {
+        let filed = self.ends.iter().chain([&self.extensions, &self.inner]);
+        size_of::<Self>() + filed.map(Filed::weight).sum::<usize>()
     }
 }
 
 impl Patterns {
-    /// Files the pattern `tokens` under `value`, or gives the value of the same literal.
+    /// Adds the pattern `tokens` with `value`, or gives the value of the same literal.
     pub(super) fn add(&mut self, tokens: &[Token], value: u32) -> u32 {
         let plain = tokens.iter().map(|token| match token {
             Token::Byte(byte) => Some(*byte),
@@ -107,40 +165,21 @@ impl Patterns {
         if let Some(name) = plain.collect::<Option<Vec<u8>>>() {
             return self.literals.get_or_insert(&name, value);
         }
-        let glob = Glob::new(tokens);
-        if let Some(dot) = memchr::memrchr(b'.', glob.tail()) {
-            let key = glob.tail()[dot..].to_vec();
-            self.extensions.add(&key, glob, value);
-            return value;
-        }
-        let of = |which: usize| {
-            end_key(
-                which,
-                if matches!(which, 0 | 2) {
-                    glob.tail()
-                } else {
-                    glob.head()
-                },
-            )
-        };
-        match (0..4).find_map(|which| of(which).map(|key| (which, key.to_vec()))) {
-            Some((which, key)) => self.ends[which].add(&key, glob, value),
-            None => self.loose.push((glob, value)),
-        }
+        self.loose.push((Glob::new(tokens), value));
         value
     }
 
-    /// Call when all are added: files what is loose, if it is much.
+    /// Call when all are added: files those with wildcards, unless they are few.
     pub(super) fn settle(&mut self) {
-        if self.loose.len() <= LOOSE {
-            return;
+        if self.loose.len() > FEW {
+            let mut filed = Box::<Cabinet>::default();
+            let all = std::mem::take(&mut self.loose).into_iter();
+            self.loose = all
+                .filter_map(|(glob, value)| filed.add(glob, value))
+                .collect();
+            self.filed = Some(filed);
         }
-        for (glob, value) in std::mem::take(&mut self.loose) {
-            match glob.inner().first_chunk::<LONG>() {
-                Some(key) => self.inner.add(key, glob, value),
-                None => self.loose.push((glob, value)),
-            }
-        }
+        self.loose.shrink_to_fit();
     }
 
     /// Calls `found` with the value of each pattern that matches, perhaps more than once.
@@ -148,28 +187,15 @@ impl Patterns {
         if let Some(value) = self.literals.get(name.hash, name.bytes) {
             found(value);
         }
-        if let Some((key, hash)) = name.extension.filter(|_| !self.extensions.keys.is_empty()) {
-            self.extensions.ask(key, hash, name.bytes, &mut found);
+        if let Some(filed) = &self.filed {
+            filed.matching(name, &mut found);
         }
-        for (which, filed) in self.ends.iter().enumerate() {
-            if !filed.keys.is_empty()
-                && let Some(key) = end_key(which, name.bytes)
-            {
-                filed.ask(key, hash(key), name.bytes, &mut found);
-            }
-        }
-        if !self.inner.keys.is_empty() {
-            for key in name.bytes.windows(LONG) {
-                self.inner.ask(key, hash(key), name.bytes, &mut found);
-            }
-        }
-        each_match(&self.loose, name.bytes, &mut found);
+        each_match(&self.loose, name, &mut found);
     }
 
     /// Bytes of memory, roughly.
     pub(super) fn weight(&self) -> usize {
-        let filed = self.ends.iter().chain([&self.extensions, &self.inner]);
-        let filed: usize = filed.map(Filed::weight).sum();
-        self.literals.weight() + filed + weight(&self.loose) + size_of::<Self>()
+        let filed = self.filed.as_ref().map_or(0, |filed| filed.weight());
+        size_of::<Self>() + self.literals.weight() + filed + weight(&self.loose)
     }
 }

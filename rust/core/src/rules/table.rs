@@ -8,26 +8,36 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
-static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0_u64) | 1);
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0_u64));
 
 /// The hash of `bytes`, the same throughout the process.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let mut state = *SEED ^ bytes.len() as u64;
+    let seed = *SEED;
+    let mut state = seed ^ bytes.len() as u64;
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
-        state = mix(state ^ u64::from_le_bytes(*word));
+        state = mix(state ^ u64::from_le_bytes(*word), seed);
     }
-    if !rest.is_empty() {
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        state = mix(state ^ u64::from_le_bytes(last));
+    if rest.is_empty() {
+        state
+    } else {
+        mix(state ^ short(rest), seed)
     }
-    state
+}
+
+/// Fewer than eight bytes as a number, read in two overlapping halves.
+fn short(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+    }
+    bytes
+        .iter()
+        .fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// One folded multiplication (as in wyhash and foldhash).
-fn mix(value: u64) -> u64 {
-    let wide = u128::from(value) * u128::from(*SEED ^ 0x9e37_79b9_7f4a_7c15);
+fn mix(value: u64, seed: u64) -> u64 {
+    let wide = u128::from(value) * u128::from(seed ^ 0x9e37_79b9_7f4a_7c15);
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
@@ -107,5 +117,25 @@ impl Table {
     pub(super) fn weight(&self) -> usize {
         let names: usize = self.entries.iter().map(|entry| entry.name.len() + 16).sum();
         names + self.entries.len() * size_of::<Entry>() + self.slots.len() * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_gives_back_what_was_put_in_first() {
+        let mut table = Table::default();
+        let name = |number: u32| format!("{:0>1$}", number, (number % 40) as usize).into_bytes();
+        for count in 1..500 {
+            assert_eq!(table.get_or_insert(&name(count), count), count);
+            assert_eq!(table.get_or_insert(&name(count), 0), count);
+            for number in 1..600 {
+                let found = table.get(hash(&name(number)), &name(number));
+                assert_eq!(found, (number <= count).then_some(number));
+            }
+        }
+        assert_eq!(table.get(hash(b""), b""), None);
     }
 }
