@@ -197,6 +197,15 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
 
 
+def begun(path: str, size: int, body: bytes = b"abc") -> bytes:
+    """The start of a request that says it has `size` bytes."""
+    return b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (
+        path.encode(),
+        size,
+        body,
+    )
+
+
 def http_only(handler: Application) -> Application:
     """An application that answers lifespan, and `/alive`, by itself."""
 

@@ -13,7 +13,7 @@ from hutch.server.gone import ClientGone
 from hutch.server.streaming import Exchange
 from hutch.wire.config import Limits
 from hutch.wire.errors import Failure
-from tests.server.site import Application, Site, get, http_only, post, reply
+from tests.server.site import Application, Site, begun, get, http_only, post, reply
 
 MIB = 1024 * 1024
 
@@ -96,7 +96,7 @@ async def test_a_client_that_leaves_in_the_middle_aborts_the_upload(site: Site) 
     uploads = Uploads()
     server = await site.serve(uploads.app)
     wire = await server.connect()
-    await wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+    await wire.send(begun("/", 1000))
     await wire.stream.aclose()
     with trio.fail_after(5):
         await uploads.ended.wait()
@@ -119,7 +119,7 @@ async def test_a_stalled_body_is_given_up_after_its_idle_deadline(
     uploads = Uploads(Limits(body_idle_seconds=0.1))
     server = await site.serve(uploads.app)
     wire = await server.connect()
-    await wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+    await wire.send(begun("/", 1000))
     answer = await wire.answer()
     assert answer.status == 408
     assert answer.failure["code"] == "timeout"
@@ -131,7 +131,7 @@ async def test_a_stalled_body_is_given_up_under_plain_asgi_too(site: Site) -> No
     uploads = Uploads()
     server = await site.serve(uploads.app, body_idle_seconds=0.1)
     wire = await server.connect()
-    await wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+    await wire.send(begun("/", 1000))
     assert (await wire.answer()).status == 408
     await wire.closed()
 
@@ -140,7 +140,7 @@ async def test_a_slow_body_that_goes_on_has_no_total_deadline(site: Site) -> Non
     uploads = Uploads(Limits(body_idle_seconds=0.3))
     server = await site.serve(uploads.app, body_idle_seconds=0.3)
     wire = await server.connect()
-    await wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
+    await wire.send(begun("/", 10, b""))
     for _ in range(10):
         await trio.sleep(0.06)
         await wire.send(b"x")
@@ -209,7 +209,7 @@ async def test_an_early_answer_is_read_after_sending_it_all(site: Site) -> None:
 async def test_a_client_that_stalls_after_an_early_answer_is_closed(site: Site) -> None:
     server = await site.serve(_refuse, drain_seconds=0.1)
     wire = await server.connect()
-    await wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+    await wire.send(begun("/", 1000))
     assert (await wire.answer()).status == 401
     await wire.closed()
 

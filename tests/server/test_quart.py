@@ -8,7 +8,7 @@ from quart import request, websocket
 from quart_trio import QuartTrio
 from wsproto.events import CloseConnection, TextMessage
 
-from tests.server.site import Site, get, post
+from tests.server.site import Site, begun, get, post
 from tests.server.test_websocket import opened, upgrade
 
 
@@ -93,7 +93,7 @@ async def test_a_large_body_arrives(site: Site) -> None:
 async def test_an_early_answer_does_not_wedge_the_connection(site: Site) -> None:
     server = await site.serve(Quart().app, drain_seconds=2.0)
     wire = await server.connect()
-    await wire.send(b"POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\nabc")
+    await wire.send(begun("/refuse", 500000))
     assert (await wire.answer()).status == 413
     await wire.send(b"x" * 499_997 + get("/"))
     assert (await wire.answer()).body == b"hello"
@@ -120,7 +120,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_trace(
 ) -> None:
     server = await site.serve(Quart().app)
     wire = await server.connect()
-    await wire.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
+    await wire.send(begun("/echo", 100))
     await wire.stream.aclose()
     assert (await server.ask(get("/"))).body == b"hello"
     assert caplog.text == ""
@@ -129,7 +129,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_trace(
 async def test_a_stalled_body_is_answered_408(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     server = await site.serve(Quart().app, body_idle_seconds=0.1)
     wire = await server.connect()
-    await wire.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
+    await wire.send(begun("/echo", 100))
     answer = await wire.answer()
     assert (answer.status, answer.failure["code"]) == (408, "timeout")
     await wire.closed()

@@ -17,6 +17,7 @@ from tests.server.site import (
     Server,
     Site,
     Wire,
+    begun,
     get,
     hello,
     http_only,
@@ -119,10 +120,10 @@ async def _reads(_scope: Any, receive: Any, send: Any) -> None:
 
 HOSTILE = {
     "takes nothing": (_endless, get("/")),
-    "stalls its body": (_reads, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc"),
+    "stalls its body": (_reads, begun("/", 9)),
     "stalls after an early answer": (
         hello,
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc",
+        begun("/", 9),
     ),
     "pipelines": (_endless, get("/") * 3000),
 }

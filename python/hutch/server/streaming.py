@@ -69,7 +69,8 @@ async def respond(
     a batch `keepalive` is sent, where given, and starts the answer if need be. A source that
     fails later has its `error_line` sent, and the connection closed without the final chunk
     (by raising `AnswerBegun` or the source's own error to the server). The client going away
-    cancels the pull and returns. `source.stop()` is always called.
+    cancels the pull and returns. `source.stop()` is always called. What of the request body nobody
+    has read by then is dropped.
     """
     stream = _Stream(exchange, status, headers, keepalive, keepalive_after)
     try:
