@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,3 +156,15 @@ def make_deep(root: Path, levels: int, name: str = "d") -> None:
 def remove_deep(root: Path) -> None:
     """Removes what `make_deep` made; `shutil.rmtree` recurses and gives up."""
     subprocess.run(["rm", "-rf", os.fspath(root)], check=True)
+
+
+def age(root: Path, *, seconds: float = 10.0) -> None:
+    """Puts the change times of everything below `root` into the past, as far as that goes:
+    the mtime is set, and the ctime is waited for (nothing but the clock moves it)."""
+    newest = 0.0
+    for path in everything(root):
+        info = os.lstat(path)
+        os.utime(path, (info.st_atime - seconds, info.st_mtime - seconds), follow_symlinks=False)
+        newest = max(newest, os.lstat(path).st_ctime)
+    while time.time() < newest + 2.1:
+        time.sleep(0.05)

@@ -192,7 +192,8 @@ impl Feed {
         let held = state.held;
         state.release(held);
         state.in_hand = 0;
-        state.end.get_or_insert(Err(Error::Stopped));
+        // Also where it was complete: what is dropped here was never taken.
+        state.end = Some(Err(Error::Stopped));
     }
 
     /// The size at which a batch should be handed over.
