@@ -1,0 +1,104 @@
+"""Changes by a server that may not do everything: root without a single capability.
+
+Oracle: the permissions that the files were given.
+Source: wire contract, section 2, "Write" and "Delete".
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.client import Client, Json
+from tests.serving import serving
+from tests.trees import build, mode
+
+OTHER = 1234
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="only root gives files away",
+)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A server whose user owns files, and has no power over those of others."""
+    preexec = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]
+    with serving(tmp_path_factory.mktemp("plain"), preexec=preexec) as target:
+        with target.client() as client:
+            yield client
+
+
+def foreign(path: Path, bits: int) -> Path:
+    """Gives a file or directory to somebody else."""
+    os.chown(path, OTHER, OTHER)
+    path.chmod(bits)
+    return path
+
+
+def write(client: Client, status: int, path: Path, **rest: object) -> Json:
+    body = {"path": str(path), "content": "new", **rest}
+    answer = client.request("POST", "/files/write", body=body)
+    assert answer.status_code == status, answer.text
+    return dict(answer.json())
+
+
+def test_own_files_are_made_and_replaced(plain: Client, tree: Path) -> None:
+    for _ in range(2):
+        write(plain, 201, tree / "a/file", create_dirs=True)
+    assert os.listdir(tree / "a") == ["file"]
+    assert (tree / "a/file").read_text() == "new"
+
+
+def test_what_may_not_be_written_is_403_and_stays(plain: Client, tree: Path) -> None:
+    build(tree, {"file": "old", "dir/file": "old", "hidden/file": "old"})
+    foreign(tree / "file", 0o644)
+    foreign(tree / "dir", 0o755)
+    foreign(tree / "hidden", 0o700)
+    for path in (tree / "file", tree / "dir/new", tree / "dir/file", tree / "hidden/file"):
+        for options in ({}, {"append": True}):
+            if (path, options) == (tree / "dir/file", {"append": True}):
+                continue  # ours, and no directory has to change for that
+            assert write(plain, 403, path, **options)["code"] == "forbidden", path
+    write(plain, 403, tree / "dir/a/file", create_dirs=True)
+    answer = plain.request("POST", "/files/mkdir", body={"path": str(tree / "dir/a")})
+    assert answer.status_code == 403
+    assert (tree / "file").read_text() == "old"
+    assert sorted(os.listdir(tree / "dir")) == ["file"]
+
+
+def test_an_owner_that_cannot_be_kept_takes_set_id_bits_along(plain: Client, tree: Path) -> None:
+    path = tree / "file"
+    path.write_text("old")
+    foreign(path, 0o6757)
+    write(plain, 201, path)
+    told = path.stat()
+    assert (told.st_uid, stat.S_IMODE(told.st_mode)) == (0, 0o757)
+    foreign(path, 0o666)
+    write(plain, 201, path, mode="4755")
+    assert mode(path) == 0o4755
+
+
+def test_a_directory_that_may_not_be_read_stops_a_removal_half_way(
+    plain: Client, tree: Path
+) -> None:
+    top = build(tree / "top", {"a/file": "", "hidden/file": "", "locked/file": "", "shut/": None})
+    foreign(top / "hidden", 0o700)
+    foreign(top / "locked", 0o755)
+    foreign(top / "shut", 0o700)
+    answer = plain.request("DELETE", "/files/delete", query={"path": top})
+    told = answer.json()
+    assert (answer.status_code, told["code"], told["success"]) == (403, "forbidden", False)
+    failed = {str(top / "hidden"), str(top / "locked/file")}
+    assert {one["path"] for one in told["errors"]} == failed
+    # An empty directory goes, readable or not.
+    assert sorted(os.listdir(top)) == ["hidden", "locked"]
+    assert {one["path"] for one in told["remaining"]} == {str(top), str(top / "locked"), *failed}
+    # What could not be looked into is not known.
+    assert told["remaining_truncated"] is True
+    assert told["removed"] == 3
