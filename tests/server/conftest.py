@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.server.site import Site
+from tests.server.site import Site, still_descriptors
 
 
 @pytest.fixture
 async def site(nursery: trio.Nursery) -> AsyncIterator[Site]:
-    """Serves whatever application the test gives it; ends every server at the end.
+    """Serves whatever application the test gives it.
 
-    That it ends at all proves that no task of a connection is left.
+    Every test proves, at its end, that no task and no descriptor of a connection is left.
     """
-    one = Site(nursery)
-    yield one
-    await one.close()
+    async with still_descriptors():
+        one = Site(nursery)
+        yield one
+        await one.close()

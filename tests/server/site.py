@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
 
 from hutch.server import Running, ServerConfig, serve
 from hutch.wire.config import Limits
@@ -161,11 +162,12 @@ class Server:
 
 
 class Site:
-    """Servers of one test."""
+    """Servers of one test; what they leave behind fails it."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._servers: list[Server] = []
+        self._idle_tasks = 0
 
     async def serve(self, app: Application, **limits: Any) -> Server:
         shutdown, ended = trio.Event(), trio.Event()
@@ -176,15 +178,24 @@ class Site:
             ended.set()
 
         running: Running = await self._nursery.start(run)
+        await trio.testing.wait_all_tasks_blocked()
+        self._idle_tasks = _tasks()
         server = Server(running.url, shutdown, ended)
         self._servers.append(server)
         return server
 
     async def close(self) -> None:
+        """With all clients gone, no task may be left of their connections; then the end."""
         for one in self._servers:
             for wire in one.wires:
                 await wire.stream.aclose()
+        await eventually(lambda: _tasks() <= self._idle_tasks, "a connection's task is left")
+        for one in self._servers:
             await one.stop()
+
+
+def _tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
 
 
 def get(path: str, *headers: str) -> bytes:

@@ -177,7 +177,7 @@ async def test_connections_leave_no_descriptor_behind(site: Site) -> None:
                 await wire.stream.aclose()
 
 
-async def test_listeners_and_connections_reach_no_child(site: Site) -> None:
+async def test_listeners_reach_no_child() -> None:
     with open_listeners("127.0.0.1", 0, Limits()) as [listener]:
         assert not listener.get_inheritable()
 
