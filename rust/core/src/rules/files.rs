@@ -16,8 +16,8 @@ use rustix::io::Errno;
 
 use super::trie::Trie;
 
-/// A rules file may have so many bytes: some 100,000 patterns.
-const LARGEST: u64 = 2 << 20;
+/// A rules file may have so many bytes: some 50,000 patterns, which take 40 MB compiled.
+const LARGEST: u64 = 1 << 20;
 /// Compiled rules are kept up to so many bytes.
 pub(super) const KEPT: usize = 64 << 20;
 
@@ -104,7 +104,7 @@ pub(super) fn open(
     Ok(Some((File::from(file), regular(&stat)?)))
 }
 
-/// The content of a regular file of at most 2 MiB, and its stamp; `None` for no file.
+/// The content of a regular file of at most 1 MiB, and its stamp; `None` for no file.
 ///
 /// # Errors
 /// As [`stamp`]; or that it is too large.

@@ -332,3 +332,85 @@ impl<R: Read> Source<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An index of version 2 with `paths`, of which those ending in `@` are submodules.
+    fn made(paths: &[&str]) -> Vec<u8> {
+        let mut bytes = b"DIRC\0\0\0\x02".to_vec();
+        bytes.extend((paths.len() as u32).to_be_bytes());
+        for path in paths {
+            let start = bytes.len();
+            bytes.extend([0; 24]);
+            bytes.extend(
+                if path.ends_with('@') {
+                    GITLINK
+                } else {
+                    0o100_644
+                }
+                .to_be_bytes(),
+            );
+            bytes.extend([0; 32]);
+            bytes.extend((path.len() as u16).to_be_bytes());
+            bytes.extend(path.as_bytes());
+            bytes.resize(start + (bytes.len() - start + 8) / 8 * 8, 0);
+        }
+        bytes.extend([0; 20]);
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<Index, String> {
+        Index::read(bytes, bytes.len() as u64, Format::default())
+    }
+
+    #[test]
+    fn what_the_index_says_of_a_name() {
+        let index = read(&made(&["a", "b-c", "b/c", "b/d/e", "b0", "s@", "z"])).unwrap();
+        let cases = [
+            ("", "a", false, Tracked::Itself),
+            ("", "a", true, Tracked::No),
+            ("", "b", true, Tracked::Below),
+            ("", "b", false, Tracked::No),
+            ("", "s@", true, Tracked::Itself),
+            ("b/", "c", false, Tracked::Itself),
+            ("b/", "d", true, Tracked::Below),
+            ("b/", "a", false, Tracked::No),
+            ("b/", "z", true, Tracked::No),
+            ("b/d/", "e", false, Tracked::Itself),
+            ("c/", "e", false, Tracked::No),
+            ("", "", true, Tracked::No),
+            ("", "zz", true, Tracked::No),
+            ("b", "", false, Tracked::No),
+        ];
+        for (directory, name, is_dir, wanted) in cases {
+            let place = index.below(directory.as_bytes());
+            assert_eq!(
+                index.entry(&place, name.as_bytes(), is_dir),
+                wanted,
+                "{directory} {name}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_index_is_an_error_and_no_more(
+            at in 0_usize..400,
+            byte: u8,
+            cut in prop::option::of(0_usize..400),
+            version in 2_u8..5,
+        ) {
+            let mut bytes = made(&["a", "b-c", "b/c", "b/d/e", "s@"]);
+            bytes[7] = version;
+            let length = bytes.len();
+            bytes[at % length] = byte;
+            bytes.truncate(cut.map_or(length, |cut| cut % length));
+            if let Ok(index) = read(&bytes) {
+                index.folded().entry(&index.below(b"b/"), b"d", true);
+            }
+        }
+    }
+}

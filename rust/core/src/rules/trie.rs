@@ -279,3 +279,104 @@ fn can_be(part: &Part) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the rules in `text` say of `path`, level after level.
+    fn decide(text: &[u8], fold: bool, path: &[u8], is_dir: bool) -> Option<bool> {
+        let trie = Trie::new(text, fold);
+        let mut reached = trie.start();
+        let mut names = path.split(|&byte| byte == b'/').peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                return trie.decide(&reached, &Name::new(name), is_dir);
+            }
+            reached = trie.step(&reached, &Name::new(name));
+        }
+        None
+    }
+
+    #[test]
+    fn the_last_rule_that_matches_says() {
+        let cases = [
+            ("a", "a", Some(true)),
+            ("a", "b/a", Some(true)),
+            ("a", "a/b", None),
+            ("/a", "b/a", None),
+            ("a\n!a", "a", Some(false)),
+            ("!a\na", "a", Some(true)),
+            ("a/", "a", None),
+            ("a/b", "a/b", Some(true)),
+            ("a/b", "c/a/b", None),
+            ("**/a/b", "c/a/b", Some(true)),
+            ("a/**", "a", None),
+            ("a/**", "a/b/c", Some(true)),
+            ("a/*/c", "a/b/c", Some(true)),
+            ("a/*/c", "a/b/b/c", None),
+            ("a/**/c", "a/c", Some(true)),
+            ("a/**/c", "a/b/b/c", Some(true)),
+            ("a/**/c/d", "a/c/c/d", Some(true)),
+            ("*a/b", "ca/b", Some(true)),
+            ("*.c\n!x.c\n*x.c", "x.c", Some(true)),
+            ("a**/b", "ac/d/b", Some(true)),
+            ("a**/b", "ab", Some(true)),
+        ];
+        for (text, path, wanted) in cases {
+            assert_eq!(
+                decide(text.as_bytes(), false, path.as_bytes(), false),
+                wanted,
+                "{text:?} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_directory_that_can_match_nothing_has_reached_nothing() {
+        let cases = [
+            ("/a", "b", true),
+            ("/a/b", "a", false),
+            ("a/*/b", "c", true),
+            ("a", "b", false),
+            ("a/**", "b", true),
+        ];
+        for (text, name, wanted) in cases {
+            let trie = Trie::new(text.as_bytes(), false);
+            assert_eq!(
+                trie.step(&trie.start(), &Name::new(name.as_bytes()))
+                    .is_empty(),
+                wanted,
+                "{text} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_largest_file_of_rules_is_compiled_within_its_means() {
+        let lines: [fn(u32) -> String; 3] = [
+            |n| format!("{n}\n"),
+            |n| format!("{n:x}*/*{n:x}\n"),
+            |n| format!("[!{n}]*\n"),
+        ];
+        for line in lines {
+            let mut text: String = (0..300_000).map(line).collect();
+            text.truncate(1 << 20);
+            let trie = Trie::new(text.as_bytes(), false);
+            assert!(trie.weight() < 64 << 20, "{}", trie.weight());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(
+            text in prop::collection::vec(prop::sample::select(b"a/*?[]!\\-:^# \n\r\0.\xff".to_vec()), 0..60),
+            path in prop::collection::vec(prop::sample::select(b"a/*[]\\-:! .\xff".to_vec()), 0..12),
+            fold: bool,
+        ) {
+            decide(&text, fold, &path, true);
+            decide(&text, fold, &path, false);
+        }
+    }
+}
