@@ -206,6 +206,15 @@ async def test_an_early_answer_is_read_after_sending_it_all(site: Site) -> None:
     assert (await wire.answer()).status == 401
 
 
+async def test_the_connection_of_a_refused_request_ends_in_fin_not_in_reset(site: Site) -> None:
+    """A reset may cost the client the answer that it was sent."""
+    server = await site.serve(_refuse, drain_seconds=2.0)
+    wire = await server.connect()
+    await wire.send(b"nonsense\r\n\r\n" + b"x" * 300_000)
+    assert (await wire.answer()).status == 400
+    assert await wire.stream.receive_some() == b""
+
+
 async def test_a_client_that_stalls_after_an_early_answer_is_closed(site: Site) -> None:
     server = await site.serve(_refuse, drain_seconds=0.1)
     wire = await server.connect()

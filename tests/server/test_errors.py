@@ -206,8 +206,7 @@ async def test_a_send_cancelled_half_way_is_never_followed_by_another(site: Site
     tried = trio.Event()
 
     async def handler(_scope: Any, _receive: Any, send: Any) -> None:
-        headers = [(b"content-length", b"%d" % (20 << 20))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
         with trio.move_on_after(0.1):
             await send({"type": "http.response.body", "body": b"a" * (20 << 20), "more_body": True})
         tried.set()
