@@ -67,11 +67,14 @@ def traced(work: Callable[[], None], log: Path | str, *options: str) -> tuple[in
     said_read, said_write = os.pipe()
     pid = os.fork()
     if pid == 0:
+        # Not before: what the C library does at the end of a fork is none of the work.
+        os.write(said_write, b"?")
         os.read(go_read, 1)
         work()
         os.write(said_write, b"!")
         os._exit(0)
     os.close(said_write)
+    os.read(said_read, 1)
     words = ["strace", "-o", str(log), "-p", str(pid), *options]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stderr is not None

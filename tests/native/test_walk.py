@@ -6,6 +6,7 @@ Oracle: the tree itself. Source: wire contract, section 2, `light`; design of th
 from __future__ import annotations
 
 import json
+import os
 import select
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,18 @@ def test_a_walk_that_nobody_reads_parks_and_goes_on_where_it_was(tree: Path) -> 
         assert one.statistics().bytes < 1024 * 1024
     for one in parked:
         assert drain(one).count(b"\n") == 20 * 301 + 2
+
+
+def test_larger_files_are_open_one_at_a_time(tree: Path) -> None:
+    for number in range(300):
+        with (tree / f"f{number}").open("wb") as file:
+            file.truncate(2 * 1024 * 1024)
+    one = walk(tree, include_hash=True, light=True)
+    before = len(os.listdir("/proc/self/fd"))
+    most = before
+    while take(one):
+        most = max(most, len(os.listdir("/proc/self/fd")))
+    assert most - before < 20
 
 
 def test_the_pool_can_be_closed_and_made_anew(tree: Path) -> None:

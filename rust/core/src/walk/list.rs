@@ -21,7 +21,6 @@ use crate::directory::{self, Kind};
 use crate::entry::Spelling;
 use crate::error::{Error, Result};
 use crate::pool::{Job, lock};
-use crate::rules::Verdict;
 use crate::scratch::Scratch;
 
 /// How many files one turn of hashing takes.
@@ -221,46 +220,22 @@ impl List {
         scratch: &Scratch,
         contents: &mut Contents,
     ) -> Result<()> {
-        let options = &self.common.options;
-        let rules = &self.common.ground()?.rules;
         for at in 0..scratch.names.len() {
             let (name, hint) = scratch.names.get(at);
-            let bytes = name.to_bytes();
-            if options.rules.use_gitignore && bytes == b".git" {
+            let Some(judged) = self.common.judge(dir, fd, name, hint)? else {
                 continue;
-            }
-            let kind = match hint {
-                Some(kind) => kind,
-                None => match self.common.look(fd, name, None) {
-                    Some(seen) => seen.kind,
-                    None => continue,
-                },
             };
-            let is_directory = kind == Kind::Directory;
-            let verdict = if dir.rules.is_empty() {
-                Verdict::Keep
-            } else {
-                dir.rules.verdict(rules, bytes, is_directory)
-            };
-            if verdict == Verdict::Ignore {
-                continue;
+            let is_entered = judged.kind == Kind::Directory && judged.barrier.is_none();
+            if judged.is_match || is_entered {
+                let record = Record {
+                    is_match: judged.is_match,
+                    kind: Some(judged.kind),
+                    is_tracked: judged.is_tracked,
+                    barrier: judged.barrier,
+                    ..Record::default()
+                };
+                contents.push(name.to_bytes(), record);
             }
-            let is_match = options.filter.is_empty()
-                || options.filter.matches(dir.spelling.rel(), bytes, kind);
-            let barrier = is_directory
-                .then(|| self.common.barrier(dir, bytes))
-                .flatten();
-            if !is_match && (!is_directory || barrier.is_some()) {
-                continue;
-            }
-            let record = Record {
-                is_match,
-                kind: Some(kind),
-                is_tracked: verdict == Verdict::TrackedOnly,
-                barrier,
-                ..Record::default()
-            };
-            contents.push(bytes, record);
         }
         Ok(())
     }

@@ -7,8 +7,11 @@
 //! A walk is resumable: when its feed is full it parks and holds no thread.
 //! Source: wire contract, section 2, "List and stream".
 
+mod frontier;
+mod judge;
 mod list;
 mod order;
+mod output;
 mod read;
 mod send;
 mod stream;

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::{Common, Dir};
+use super::Common;
 use crate::digest::{self, Digest};
 use crate::directory::{self, FileState, Kind, Meta};
 use crate::entry;
@@ -325,19 +325,6 @@ impl Common {
         self.ground
             .get()
             .is_some_and(|ground| ground.pseudo.is_inside())
-    }
-
-    /// Why the directory `name` of `dir` is not entered, if so, as a finished field.
-    pub(super) fn barrier(&self, dir: &Dir, name: &[u8]) -> Option<&'static [u8]> {
-        if self.options.form == super::Form::Children {
-            return Some(b"");
-        }
-        let ground = self.ground.get()?;
-        if ground.pseudo.contains(dir.spelling.rel(), name) {
-            return Some(b",\"skipped\":\"pseudo_filesystem\"");
-        }
-        let is_last = dir.depth + 1 >= self.options.max_depth;
-        is_last.then_some(b",\"depth_limited\":true")
     }
 
     /// Appends an entry up to what its content says, left open.

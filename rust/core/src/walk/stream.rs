@@ -1,10 +1,9 @@
 //! The stream: one line of JSON an entry, in the order in which directories are read.
 //!
-//! Belongs here: the frontier, turns, and what parks. Memory does not grow with the tree: a
-//! directory's subdirectories wait as packed names, and only what is being read has a
-//! descriptor. Banned here: what an entry's fields are (`read`, `entry`).
+//! Belongs here: turns, what parks, and how one step leads to the next. Only what is being read
+//! has a descriptor. Banned here: what an entry's fields are (`read`, `entry`).
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -12,17 +11,15 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::read::{
-    Facts, LongRead, Outcome, Seen, Text, append_error, append_facts, append_notice,
-};
+use super::frontier::{Children, Frontier, Item, LongFile, LongLine, Rest, Step, pack};
+use super::output::{Output, error_line};
+use super::read::{Outcome, Seen, Text, append_facts, append_notice};
 use super::{Common, Dir, SLICE, WalkJob};
-use crate::directory::{self, Kind, Names};
+use crate::directory::{self, Kind};
 use crate::entry::{self, append_number};
 use crate::error::{Error, Result};
 use crate::feed::LARGEST;
-use crate::inline::Emission;
 use crate::pool::{Job, lock};
-use crate::rules::Verdict;
 use crate::scratch::Scratch;
 
 /// What was written is handed over after this, full or not, so that lines are early.
@@ -32,76 +29,6 @@ const FLUSH: Duration = Duration::from_millis(5);
 pub(super) struct Stream {
     common: Arc<Common>,
     frontier: Mutex<Frontier>,
-}
-
-/// What is left to do.
-#[derive(Default)]
-struct Frontier {
-    items: Vec<Item>,
-    /// A long line that is half sent: nothing else may be sent before its end.
-    line: Option<Box<LongLine>>,
-    /// Turns that run or wait for a thread.
-    turns: usize,
-    begun: bool,
-}
-
-enum Item {
-    Children(Children),
-    Rest(Box<Rest>),
-    Long(Box<LongFile>),
-    /// A larger text whose line may begin when no other is open.
-    Ready(Box<LongLine>),
-}
-
-/// Subdirectories to enter: for each a flag, the length of its name, its name.
-struct Children {
-    parent: Arc<Dir>,
-    packed: Vec<u8>,
-    at: usize,
-}
-
-/// A directory that is read half-way.
-struct Rest {
-    dir: Arc<Dir>,
-    fd: OwnedFd,
-    names: Names,
-    at: usize,
-    is_last: bool,
-}
-
-/// A larger file on its first pass.
-struct LongFile {
-    dir: Arc<Dir>,
-    name: CString,
-    seen: Seen,
-    read: LongRead,
-}
-
-/// A larger text on its way out.
-struct LongLine {
-    /// What stands before the text, until it is sent.
-    head: Vec<u8>,
-    facts: Facts,
-    text: Emission,
-}
-
-enum Step {
-    Child(Arc<Dir>, Vec<u8>, bool),
-    Rest(Box<Rest>),
-    Long(Box<LongFile>),
-    Line(Box<LongLine>),
-    Ready(Box<LongLine>),
-    /// Nothing that this turn could do.
-    Nothing,
-}
-
-/// What a turn writes into, and since when.
-struct Output {
-    buffer: Vec<u8>,
-    target: usize,
-    begun: Instant,
-    flushed: Instant,
-    entries: u64,
 }
 
 /// Why a turn goes no further.
@@ -282,9 +209,10 @@ impl Stream {
         output: &mut Output,
     ) -> Flow<()> {
         let mut children = Vec::new();
-        while rest.at < rest.names.len() {
+        let mut long = None;
+        while rest.at < rest.names.len() && long.is_none() {
             self.common.stop.check()?;
-            self.entry(&rest, scratch, output, &mut children)?;
+            long = self.entry(&rest, scratch, output, &mut children)?;
             rest.at += 1;
             if output.buffer.len() >= output.target {
                 self.flush(output);
@@ -296,11 +224,15 @@ impl Stream {
         self.notices(output)?;
         self.push_children(&rest.dir, children);
         if rest.at < rest.names.len() || !rest.is_last {
-            self.go_on(rest, scratch)
+            self.go_on(rest, scratch)?;
         } else {
             scratch.names = rest.names;
-            Ok(())
         }
+        // Above the rest of its directory: a larger file keeps a descriptor until it is done.
+        if let Some(file) = long {
+            self.put_back(Item::Long(file));
+        }
+        Ok(())
     }
 
     /// Puts back a directory that is not at its end: its next names, or the rest of these.
@@ -343,50 +275,30 @@ impl Stream {
         scratch: &mut Scratch,
         output: &mut Output,
         children: &mut Vec<u8>,
-    ) -> Flow<()> {
+    ) -> Flow<Option<Box<LongFile>>> {
         let options = &self.common.options;
         let dir = &rest.dir;
-        let (name, mut hint) = rest.names.get(rest.at);
+        let (name, hint) = rest.names.get(rest.at);
         let bytes = name.to_bytes();
-        if options.rules.use_gitignore && bytes == b".git" {
-            return Ok(());
+        let Some(judged) = self.common.judge(dir, rest.fd.as_fd(), name, hint)? else {
+            return Ok(None);
+        };
+        if judged.kind == Kind::Directory && judged.barrier.is_none() {
+            pack(children, bytes, judged.is_tracked);
         }
-        let mut seen = None;
-        if hint.is_none() {
-            // The file system does not say; rules and filters must know.
-            let Some(found) = self.common.look(rest.fd.as_fd(), name, None) else {
-                return Ok(());
-            };
-            hint = Some(found.kind);
-            seen = Some(found);
+        if !judged.is_match {
+            return Ok(None);
         }
-        let is_dir = hint == Some(Kind::Directory);
-        let mut tracked = false;
-        if !dir.rules.is_empty() {
-            match dir
-                .rules
-                .verdict(&self.common.ground()?.rules, bytes, is_dir)
-            {
-                Verdict::Ignore => return Ok(()),
-                Verdict::Keep => {}
-                Verdict::TrackedOnly => tracked = true,
-            }
-        }
-        let barrier = is_dir.then(|| self.common.barrier(dir, bytes)).flatten();
-        if is_dir && barrier.is_none() {
-            pack(children, bytes, tracked);
-        }
-        let kind = hint.unwrap_or(Kind::Other);
-        if !options.filter.is_empty() && !options.filter.matches(dir.spelling.rel(), bytes, kind) {
-            return Ok(());
-        }
-        let found = seen.or_else(|| self.common.look(rest.fd.as_fd(), name, hint));
-        let Some(seen) = found else { return Ok(()) };
+        let look = || self.common.look(rest.fd.as_fd(), name, Some(judged.kind));
+        let found = judged.seen.or_else(look);
+        let Some(seen) = found else {
+            return Ok(None);
+        };
         if let Some(errno) = seen.error {
             output.error(&dir.spelling.join(bytes), errno);
         }
         if seen.kind == Kind::File && (options.include_hash || options.include_content) {
-            return self.file(rest, name, seen, scratch, output);
+            return Ok(self.file(rest, name, seen, scratch, output));
         }
         self.common.append_head(
             &mut output.buffer,
@@ -395,28 +307,29 @@ impl Stream {
             &seen,
             &mut scratch.days,
         );
-        if let Some(field) = barrier {
+        if let Some(field) = judged.barrier {
             output.buffer.extend_from_slice(field);
         }
         output.end_entry();
-        Ok(())
+        Ok(None)
     }
 
+    /// A regular file that is read; a larger one comes back opened.
     fn file(
         self: &Arc<Self>,
         rest: &Rest,
-        name: &std::ffi::CStr,
+        name: &CStr,
         seen: Seen,
         scratch: &mut Scratch,
         output: &mut Output,
-    ) -> Flow<()> {
+    ) -> Option<Box<LongFile>> {
         let open = || directory::open_entry(rest.fd.as_fd(), name);
         let wish = self.common.wish();
         match self
             .common
             .read_file(open, seen.meta.as_ref(), wish, scratch.file())
         {
-            Outcome::Vanished => {}
+            Outcome::Vanished => None,
             Outcome::Facts(facts) => {
                 let out = &mut output.buffer;
                 let (bytes, spelling) = (name.to_bytes(), &rest.dir.spelling);
@@ -424,15 +337,15 @@ impl Stream {
                     .append_head(out, spelling, bytes, &seen, &mut scratch.days);
                 append_facts(out, &facts, scratch.file());
                 output.end_entry();
+                None
             }
-            Outcome::Long(read) => self.put_back(Item::Long(Box::new(LongFile {
+            Outcome::Long(read) => Some(Box::new(LongFile {
                 dir: Arc::clone(&rest.dir),
                 name: name.to_owned(),
                 seen,
                 read: *read,
-            }))),
+            })),
         }
-        Ok(())
     }
 
     fn read_long(
@@ -591,72 +504,4 @@ impl WalkJob for Stream {
     fn resume(self: Arc<Self>) {
         self.submit();
     }
-}
-
-impl Frontier {
-    fn pop(&mut self) -> Step {
-        loop {
-            match self.items.pop() {
-                None => return Step::Nothing,
-                Some(Item::Rest(rest)) => return Step::Rest(rest),
-                Some(Item::Long(file)) => return Step::Long(file),
-                Some(Item::Ready(line)) => return Step::Ready(line),
-                Some(Item::Children(mut children)) => {
-                    let Some((name, tracked)) = children.next() else {
-                        continue;
-                    };
-                    let parent = Arc::clone(&children.parent);
-                    if children.at < children.packed.len() {
-                        self.items.push(Item::Children(children));
-                    }
-                    return Step::Child(parent, name, tracked);
-                }
-            }
-        }
-    }
-}
-
-impl Children {
-    fn next(&mut self) -> Option<(Vec<u8>, bool)> {
-        let (head, rest) = self.packed.get(self.at..)?.split_at_checked(3)?;
-        let length = usize::from(u16::from_le_bytes([head[1], head[2]]));
-        let name = rest.get(..length)?.to_vec();
-        self.at += 3 + length;
-        Some((name, head[0] != 0))
-    }
-}
-
-fn pack(packed: &mut Vec<u8>, name: &[u8], tracked: bool) {
-    let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
-    packed.push(u8::from(tracked));
-    packed.extend_from_slice(&length.to_le_bytes());
-    packed.extend_from_slice(&name[..usize::from(length)]);
-}
-
-impl Output {
-    fn new(target: usize) -> Self {
-        let now = Instant::now();
-        Self {
-            buffer: Vec::with_capacity(target + target / 4),
-            target,
-            begun: now,
-            flushed: now,
-            entries: 0,
-        }
-    }
-
-    fn end_entry(&mut self) {
-        self.buffer.extend_from_slice(b"}\n");
-        self.entries += 1;
-    }
-
-    fn error(&mut self, path: &[u8], errno: Errno) {
-        error_line(&mut self.buffer, path, errno);
-    }
-}
-
-fn error_line(out: &mut Vec<u8>, path: &[u8], errno: Errno) {
-    out.extend_from_slice(b"{\"event\":\"error\",");
-    append_error(out, path, errno);
-    out.extend_from_slice(b"}\n");
 }
