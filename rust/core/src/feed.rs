@@ -50,6 +50,7 @@ struct State {
     ready: VecDeque<Vec<u8>>,
     /// Batches that wait until a line of many batches is over.
     deferred: Vec<Vec<u8>>,
+    deferred_bytes: usize,
     /// Bytes in `ready`, `deferred`, and in the consumer's hand.
     held: usize,
     in_hand: usize,
@@ -106,7 +107,7 @@ impl Feed {
                 }
             },
         };
-        let resume = state.parked && state.has_room();
+        let resume = state.parked && state.can_go_on();
         state.parked &= !resume;
         (taken, resume)
     }
@@ -119,6 +120,7 @@ impl Feed {
         let mut state = lock(&self.state);
         state.account(&batch);
         if state.line_open {
+            state.deferred_bytes += batch.len();
             state.deferred.push(batch);
         } else {
             state.ready.push_back(batch);
@@ -137,6 +139,7 @@ impl Feed {
         }
         if last {
             state.line_open = false;
+            state.deferred_bytes = 0;
             let deferred = std::mem::take(&mut state.deferred);
             state.ready.extend(deferred);
         }
@@ -154,6 +157,12 @@ impl Feed {
         lock(&self.state).line_open
     }
 
+    /// Whether the next part of a long line may be produced now. What waits behind the line does
+    /// not count: nobody can take it before the line is over, and the line would wait for ever.
+    pub fn has_room_for_line(&self) -> bool {
+        lock(&self.state).can_go_on()
+    }
+
     /// Whether more may be produced now.
     pub fn has_room(&self) -> bool {
         lock(&self.state).has_room()
@@ -163,7 +172,7 @@ impl Feed {
     /// given one by whoever takes the next batch.
     pub fn park(&self) -> bool {
         let mut state = lock(&self.state);
-        if state.end.is_none() && !state.has_room() {
+        if state.end.is_none() && !state.can_go_on() {
             state.parked = true;
         }
         state.parked
@@ -189,6 +198,7 @@ impl Feed {
         let mut state = lock(&self.state);
         state.ready.clear();
         state.deferred.clear();
+        state.deferred_bytes = 0;
         let held = state.held;
         state.release(held);
         state.in_hand = 0;
@@ -216,7 +226,16 @@ impl Drop for Feed {
 
 impl State {
     fn has_room(&self) -> bool {
-        self.held == 0 || (self.held < OWN_BOUND && SHARED.load(Ordering::Relaxed) < SHARED_BOUND)
+        has_room_beside(self.held)
+    }
+
+    /// Whether a turn could do anything: while a long line is open, only its parts count.
+    fn can_go_on(&self) -> bool {
+        if self.line_open {
+            has_room_beside(self.held - self.deferred_bytes)
+        } else {
+            self.has_room()
+        }
     }
 
     fn account(&mut self, batch: &[u8]) {
@@ -252,6 +271,10 @@ impl State {
             let _ = rustix::io::read(event, &mut [0_u8; 8]);
         }
     }
+}
+
+fn has_room_beside(held: usize) -> bool {
+    held == 0 || (held < OWN_BOUND && SHARED.load(Ordering::Relaxed) < SHARED_BOUND)
 }
 
 #[cfg(test)]
@@ -292,6 +315,26 @@ mod tests {
         let (taken, resume) = feed.take();
         assert!(matches!(taken, Taken::Wait));
         assert!(resume);
+    }
+
+    #[test]
+    fn a_long_line_goes_on_however_much_waits_behind_it() {
+        let feed = Feed::new().unwrap();
+        assert!(feed.open_line());
+        feed.push_part(vec![b'x'; OWN_BOUND], false);
+        feed.push(vec![b'y'; OWN_BOUND]);
+        assert!(feed.park());
+        assert!(matches!(feed.take().0, Taken::Batch(_)));
+        // Only what nobody may take yet is left: the line must get a turn, or nobody ever does.
+        let (taken, resume) = feed.take();
+        assert!(matches!(taken, Taken::Wait));
+        assert!(resume);
+        assert!(!feed.has_room());
+        assert!(feed.has_room_for_line());
+        assert!(!feed.park());
+        feed.push_part(b"end\n".to_vec(), true);
+        assert!(!feed.has_room_for_line());
+        assert_eq!(texts(&feed).len(), 2);
     }
 
     #[test]

@@ -402,7 +402,7 @@ impl Stream {
     fn send_line(&self, mut line: Box<LongLine>, scratch: &mut Scratch) -> Flow<()> {
         loop {
             self.common.stop.check()?;
-            if !self.common.feed.has_room() {
+            if !self.common.feed.has_room_for_line() {
                 // Under the lock: whoever gives the next turn must find the line.
                 let mut frontier = lock(&self.frontier);
                 if self.common.feed.park() {
