@@ -38,12 +38,19 @@ def main(words: Sequence[str]) -> None:
         outcomes = [one for name in asked.rows for one in _row(bench, name)]
         facts |= {f"left out: {name}": why for name, why in bench.programs.absent.items()}
     facts["load at the end"] = machine.load()
-    command = " ".join(("python -m benches", *words))
+    command = _command(asked)
     run = Run(began, command, asked.note, facts, outcomes)
     print(report(run))
     if not asked.no_record:
         for file in keep(run, asked.results, machine.words()):
             print(f"written: {file}", file=sys.stderr)
+
+
+def _command(asked: argparse.Namespace) -> str:
+    """What to type to do the same again; where things are kept is nobody else's concern."""
+    rows = f" --rows {','.join(asked.rows)}" if asked.rows != list(ROWS) else ""
+    rounds = f" --rounds {asked.rounds}" if asked.rounds else ""
+    return f"python -m benches{rows}{rounds}"
 
 
 def _row(bench: Bench, name: str) -> Iterator[Outcome]:
