@@ -27,6 +27,7 @@ __all__ = [
     "is_made_on_reading",
     "locate",
     "make_dirs",
+    "may_hang",
     "open_regular",
     "pool_close",
     "read_at_once",
@@ -154,6 +155,12 @@ def make_dirs(path: bytes, *, mode: int) -> bool:
     """Makes a directory with its parents (0755); whether it was made. A made one has `mode`.
 
     Raises OSError: ENOTDIR where a file is in the way.
+    """
+
+def may_hang(path: bytes) -> bool:
+    """Whether a network or a program answers for the path's mount, as its spelling tells.
+
+    Asks the mount table, and no file system.
     """
 
 @final

@@ -6,13 +6,14 @@ The mount is FUSE with nobody behind it: the kernel's first question is never an
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests import mounting
+from tests.mounting import hung, threads_waiting
 from tests.serving import Target, serving
 from tests.sockets import asking
 
@@ -21,26 +22,7 @@ MANY = 20
 LANES = 3 * 16
 
 
-def is_possible() -> bool:
-    return os.geteuid() == 0 and os.access("/dev/fuse", os.R_OK | os.W_OK)
-
-
-pytestmark = pytest.mark.skipif(not is_possible(), reason="no FUSE without root")
-
-
-@contextmanager
-def hung(place: Path) -> Iterator[Path]:
-    """A mount over `place` that answers nothing; it ends for good with the descriptor."""
-    place.mkdir()
-    device = os.open("/dev/fuse", os.O_RDWR)
-    try:
-        options = f"fd={device},rootmode=40000,user_id=0,group_id=0"
-        words = ["mount", "-i", "-t", "fuse", "-o", options, "none", os.fspath(place)]
-        subprocess.run(words, check=True, pass_fds=[device])
-        yield place
-    finally:
-        os.close(device)
-        subprocess.run(["umount", "--lazy", os.fspath(place)], check=False)
+pytestmark = mounting.needs_fuse
 
 
 @pytest.fixture
@@ -60,7 +42,7 @@ def test_nobody_else_waits(server: Target, tree: Path) -> None:
             for number in range(MANY):  # each another name: of one the kernel asks once
                 stack.enter_context(asking(server, f"{path}?path={place}/{path[7:]}{number}"))
         deadline = time.monotonic() + 20
-        while threads_waiting(server) < LANES:
+        while threads_waiting(server.pid) < LANES:
             assert time.monotonic() < deadline, "too few threads ask the mount"
             time.sleep(0.01)  # a thread that waits tells nobody
         assert client.json("/health") == {"status": "ok"}
@@ -74,15 +56,7 @@ def test_a_server_ends_all_the_same(tmp_path: Path, tree: Path) -> None:
             for path in PATHS:
                 stack.enter_context(asking(one, f"{path}?path={place}/{path[7:]}"))
             deadline = time.monotonic() + 20
-            while threads_waiting(one) < len(PATHS):
+            while threads_waiting(one.pid) < len(PATHS):
                 assert time.monotonic() < deadline, "too few threads ask the mount"
                 time.sleep(0.01)  # a thread that waits tells nobody
         # `serving` has stopped it by now, and raises where it did not end.
-
-
-def threads_waiting(target: Target) -> int:
-    """Threads of the server that wait for FUSE."""
-    found = 0
-    for one in Path(f"/proc/{target.pid}/task").iterdir():
-        found += b"fuse" in (one / "wchan").read_bytes()
-    return found

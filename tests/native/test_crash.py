@@ -21,12 +21,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
-
-from hutch import _native
-from hutch._native import Pending
 from tests.client import Client
 from tests.serving import serving
 from tests.watching import wait_until
+
+from hutch import _native
+from hutch._native import Pending
 
 OLD, NEW = b"old " * 1000, b"new " * 100_000
 

@@ -1,6 +1,6 @@
 """Lanes: blocking work in threads, so many at a time of each kind.
 
-Belongs here: `Lane`. Banned here: what the work is. Trio's one default limiter let 45
+Belongs here: `Lane`, `Lanes`. Banned here: what the work is. Trio's one default limiter let 45
 blocked reads stop everything else for seconds; a lane a kind keeps them apart. Work that
 changes something is never abandoned; work that only looks may be, since a mount that hangs
 would otherwise hold its caller, and the end of the server, for ever.
@@ -14,7 +14,7 @@ from typing import TypeVar
 import outcome
 import trio
 
-from hutch._native import Stop
+from hutch._native import Stop, may_hang
 
 T = TypeVar("T")
 
@@ -60,6 +60,20 @@ class Lane:
                 )
             finished.set()
         return result.unwrap()
+
+
+class Lanes:
+    """Two lanes of one kind of work on files: for what lies on disks, and for what a network or
+    a program answers for, so that a mount that hangs takes no thread of the others.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._near = Lane(width)
+        self._far = Lane(width)
+
+    def of(self, path: bytes) -> Lane:
+        """The lane for work on an absolute path."""
+        return self._far if may_hang(path) else self._near
 
 
 async def _set_when_cancelled(stop: Stop, finished: trio.Event) -> None:

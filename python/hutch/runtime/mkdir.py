@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from hutch import _native
-from hutch.runtime.lanes import Lane
+from hutch.runtime.lanes import Lanes
 from hutch.wire.change import parse_mode
 from hutch.wire.errors import from_os_error
 from hutch.wire.mkdir import Made, MkdirBody
@@ -24,7 +24,7 @@ class Mkdirs:
     """The service that makes directories."""
 
     def __init__(self) -> None:
-        self._lane = Lane(_WIDTH)
+        self._lanes = Lanes(_WIDTH)
 
     async def make(self, asked: MkdirBody) -> Made:
         """Makes the directory with its parents; one that is there is left as it is.
@@ -34,7 +34,7 @@ class Mkdirs:
         mode = parse_mode(asked.mode)
         work = partial(_native.make_dirs, asked.path, mode=_MODE if mode is None else mode)
         try:
-            created = await self._lane.run(work)
+            created = await self._lanes.of(asked.path).run(work)
         except OSError as error:
             raise from_os_error(error, path=asked.path) from error
         return Made(created=created, **path_fields(asked.path))

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from hutch import _native
 from hutch._native import Guard, Place, Removal, Stop
-from hutch.runtime.lanes import Lane
+from hutch.runtime.lanes import Lanes
 from hutch.runtime.preconditions import Locks, check
 from hutch.wire.change import Condition
 from hutch.wire.config import Limits
@@ -38,7 +38,7 @@ class Removals:
         # Without it the server forgets its token and what it owes to files half written.
         self._protected = [*PROTECTED, os.path.abspath(os.fsencode(state_dir))]  # noqa: PTH100
         self._locks = locks
-        self._lane = Lane(_WIDTH)
+        self._lanes = Lanes(_WIDTH)
 
     async def remove(self, asked: RemoveRequest, condition: Condition) -> Removed:
         """Removes the file, the link, or the directory with all below it.
@@ -48,7 +48,7 @@ class Removals:
         (mounts), each with nothing removed; forbidden, conflict or timeout with `errors`,
         `removed` and `remaining` where it stopped half-way.
         """
-        guard = await self._lane.run(partial(Guard, self._protected))
+        guard = await self._lanes.of(asked.path).run(partial(Guard, self._protected))
         _demand_free(asked.path, guard.refuses_path(asked.path))
         place = await self._run(asked.path, lambda _: _native.locate(asked.path, follow=False))
         async with self._locks.hold(place):
@@ -66,7 +66,7 @@ class Removals:
 
     async def _run(self, path: bytes, work: Callable[[Stop], T]) -> T:
         try:
-            return await self._lane.run_stoppable(work)
+            return await self._lanes.of(path).run_stoppable(work)
         except OSError as error:
             raise from_os_error(error, path=path) from error
 

@@ -6,8 +6,11 @@ printing (`hutch.cli`), endpoints, sockets.
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import trio
 
@@ -18,6 +21,9 @@ from hutch.runtime.state import read_token, write_ready
 from hutch.server import Running, ServerConfig, serve
 from hutch.wire.config import Config
 from hutch.wire.errors import Failure
+
+# After the grace, and so that both stay within ten seconds.
+_HANGING_SECONDS: Final = 3.0
 
 
 async def serve_runtime(
@@ -52,12 +58,34 @@ async def _serve_runtime(
             tokens = Tokens(config.token)
             shutdown = trio.Event()
             nursery.start_soon(_watch_signals, signals, shutdown, _reloading(config, tokens, warn))
+            nursery.start_soon(_end_anyway, config, shutdown, warn)
             running: Running = await nursery.start(
                 _serve, Application(runtime, tokens), config, shutdown, nursery.cancel_scope
             )
             if config.ready_file is not None:
                 write_ready(config.ready_file, url=running.url, instance=runtime.instance)
             ready(running)
+
+
+async def _end_anyway(config: Config, shutdown: trio.Event, warn: Callable[[str], None]) -> None:
+    """Once the server has to end, sees to it that it does.
+
+    A change to a file is never abandoned, so one that hangs, on a mount for which nobody
+    answers, would hold up the end for ever. Nobody was told that it was done.
+    """
+    await shutdown.wait()
+
+    def end() -> None:
+        warn("a change to a file hangs; the server ends without waiting for it")
+        os._exit(1)
+
+    last_resort = threading.Timer(config.limits.grace_seconds + _HANGING_SECONDS, end)
+    last_resort.daemon = True
+    last_resort.start()
+    try:
+        await trio.sleep_forever()
+    finally:
+        last_resort.cancel()
 
 
 async def _serve(

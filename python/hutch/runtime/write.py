@@ -18,7 +18,7 @@ from msgspec import UNSET
 
 from hutch import _native
 from hutch._native import Pending, Place, Stop, Writer
-from hutch.runtime.lanes import Lane
+from hutch.runtime.lanes import Lane, Lanes
 from hutch.runtime.preconditions import Locks, check, demand
 from hutch.wire.change import Condition, parse_mode
 from hutch.wire.config import Limits
@@ -44,7 +44,7 @@ class Writes:
         self._limits = limits
         self._pending = pending
         self._locks = locks
-        self._lane = Lane(_WIDTH)
+        self._lanes = Lanes(_WIDTH)
 
     async def write(self, asked: WriteBody, condition: Condition) -> Written:
         """Writes or appends content that is there as a whole.
@@ -52,9 +52,9 @@ class Writes:
         Raises `Failure`: bad_request, forbidden, not_found (a missing parent), too_large,
         precondition_failed, insufficient_storage. Nothing is changed then.
         """
-        limit = self._limits.content_bytes
+        lane, limit = self._lanes.of(asked.path), self._limits.content_bytes
         mode = parse_mode(asked.mode)
-        content = await self._lane.run(partial(decode_content, asked, limit=limit))
+        content = await lane.run(partial(decode_content, asked, limit=limit))
         change = await self._locate(asked, mode, condition)
         work = change.append if asked.append else change.replace
         async with self._locks.hold(change.place):
@@ -76,7 +76,7 @@ class Writes:
         finally:
             # To give back gigabytes takes a while; it is done whoever goes away.
             with trio.CancelScope(shield=True):
-                await self._lane.run(writer.abort)
+                await change.lane.run(writer.abort)
 
     async def _take(self, change: _Change, writer: Writer, pull: Pull) -> None:
         ended = False
@@ -92,7 +92,7 @@ class Writes:
 
     async def _run(self, change: _Change, work: Callable[[Stop], T]) -> T:
         try:
-            return await self._lane.run_stoppable(work)
+            return await change.lane.run_stoppable(work)
         except OSError as error:
             # The error's own path may be that of the slots: another disk may be the full one.
             raise from_os_error(error, path=error.filename or change.path) from error
@@ -100,12 +100,13 @@ class Writes:
     async def _locate(
         self, asked: WriteBody | UploadQuery, mode: int | None, condition: Condition
     ) -> _Change:
+        lane = self._lanes.of(asked.path)
         work = partial(_locate, asked.path, condition, create_dirs=asked.create_dirs)
         try:
-            place = await self._lane.run(work)
+            place = await lane.run(work)
         except OSError as error:
             raise from_os_error(error, path=asked.path) from error
-        return _Change(asked.path, place, mode, condition, self._pending)
+        return _Change(asked.path, place, mode, condition, self._pending, lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class _Change:
     mode: int | None
     condition: Condition
     pending: Pending
+    lane: Lane
 
     def begin(self, stop: Stop) -> Writer:
         self._check(stop)

@@ -6,6 +6,19 @@
 use crate::error::{Error, Result};
 
 const TABLE: &str = "/proc/self/mountinfo";
+/// What the types of file systems begin with whose answers come from elsewhere.
+const FAR: &[&[u8]] = &[
+    b"fuse",
+    b"nfs",
+    b"cifs",
+    b"smb",
+    b"9p",
+    b"ceph",
+    b"afs",
+    b"virtiofs",
+    b"lustre",
+    b"gfs",
+];
 /// The field that is the mount point; after the one that is a dash comes the type.
 const MOUNT_POINT: usize = 4;
 
@@ -37,6 +50,24 @@ pub fn all() -> Result<Vec<Mount>> {
 pub fn below(path: &[u8]) -> Result<Vec<Vec<u8>>> {
     let points = all()?.into_iter().map(|mount| mount.point);
     Ok(points.filter(|point| is_at_or_below(point, path)).collect())
+}
+
+/// Whether a call on an absolute path may wait for ever: its mount, as far as the path's spelling
+/// tells, is answered by a network or by a program. Asks the file system nothing.
+pub fn may_hang(path: &[u8]) -> bool {
+    all().is_ok_and(|table| nearest(&table, path).is_some_and(|mount| is_far(&mount.kind)))
+}
+
+fn nearest<'a>(table: &'a [Mount], path: &[u8]) -> Option<&'a Mount> {
+    let above = table
+        .iter()
+        .filter(|mount| is_at_or_below(path, &mount.point));
+    // Of those at one place the last counts, which is the one that `max_by_key` takes.
+    above.max_by_key(|mount| mount.point.len())
+}
+
+fn is_far(kind: &[u8]) -> bool {
+    FAR.iter().any(|start| kind.starts_with(start))
 }
 
 /// Whether `path` is `top`, or lies below it. Both absolute and normalised; the root may also be
@@ -108,6 +139,28 @@ mod tests {
         ];
         let wanted = wanted.map(|(point, kind)| (point.to_vec(), kind.to_vec()));
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn the_nearest_mount_tells_whether_a_call_may_hang() {
+        let table = parse(
+            b"1 0 8:1 / / rw - ext4 /dev/x rw\n2 1 0:1 / /far rw - fuse.sshfs x rw\n\
+            3 2 0:2 / /far/near rw - tmpfs x rw\n4 1 0:3 / /over rw - tmpfs x rw\n\
+            5 4 0:4 / /over rw - nfs4 x rw\n",
+        );
+        let cases: &[(&[u8], bool)] = &[
+            (b"/", false),
+            (b"/a", false),
+            (b"/far", true),
+            (b"/far/a/b", true),
+            (b"/farther", false),
+            (b"/far/near/a", false),
+            (b"/over/a", true),
+        ];
+        for (path, wanted) in cases {
+            let mount = nearest(&table, path).unwrap();
+            assert_eq!(is_far(&mount.kind), *wanted, "{path:?}");
+        }
     }
 
     #[test]

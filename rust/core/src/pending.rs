@@ -20,6 +20,7 @@ use rustix::io::{Errno, pread, pwrite};
 
 use crate::directory::real_path;
 use crate::error::{Error, Result};
+use crate::mounts::may_hang;
 use crate::place::{join, open_place, split};
 
 const BLOCK: usize = 8192;
@@ -70,9 +71,14 @@ impl Pending {
     /// its slot stays for the next start.
     pub fn open(path: &[u8]) -> Result<Self> {
         let dir = open_made(path).map_err(Error::on(path))?;
-        for name in names(dir.as_fd()).map_err(Error::on(path))? {
+        let found = names(dir.as_fd()).map_err(Error::on(path))?;
+        let (far, near): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|name| is_far(dir.as_fd(), name));
+        for name in near {
             recover(dir.as_fd(), &name);
         }
+        recover_later(dir.as_fd(), far);
         fsync(&dir).map_err(Error::on(path))?;
         Ok(Self(Arc::new(Inner {
             path: path.to_vec(),
@@ -186,6 +192,23 @@ fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<Vec<u8>>> {
         found.push(entry?.file_name().to_bytes().to_vec());
     }
     Ok(found)
+}
+
+/// Whether what a slot names lies where nobody may answer.
+fn is_far(dir: BorrowedFd<'_>, slot: &[u8]) -> bool {
+    slot.iter().all(u8::is_ascii_digit)
+        && named(dir, slot).is_ok_and(|path| path.is_some_and(|path| may_hang(&path)))
+}
+
+/// Start-up does not wait for a network. No later slot has the number of one that is still here,
+/// so this thread has them to itself.
+fn recover_later(dir: BorrowedFd<'_>, slots: Vec<Vec<u8>>) {
+    let Ok(dir) = dir.try_clone_to_owned() else {
+        return;
+    };
+    if !slots.is_empty() {
+        std::thread::spawn(move || slots.iter().for_each(|slot| recover(dir.as_fd(), slot)));
+    }
 }
 
 /// Unlinks what a slot names, then the slot. One that cannot be dealt with stays as it is, and

@@ -5,6 +5,7 @@
 
 mod error;
 mod mkdir;
+mod mounts;
 mod names;
 mod place;
 mod pool;
@@ -23,6 +24,8 @@ mod _native {
 
     #[pymodule_export]
     use crate::mkdir::make_dirs;
+    #[pymodule_export]
+    use crate::mounts::may_hang;
     #[pymodule_export]
     use crate::names::{extension, is_code};
     #[pymodule_export]
