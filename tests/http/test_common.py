@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -101,16 +103,60 @@ def test_other_methods_are_405_with_allow(client: Client, name: str) -> None:
         assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-def test_head_works_where_get_does(client: Client, tree: object) -> None:
-    for path in ("/health", "/runtime", f"/files/stream?path={tree}", f"/files?path={tree}"):
+GETS = [one for one in TABLE.routes if one.method == "GET"]
+OWN_HEADERS = {"date", "x-request-id"}
+
+
+def asked(route: Route, place: Path) -> str:
+    """A request to a GET route that must succeed, by a tree with `file` in it."""
+    listed = route.path in ("/files", "/files/stream")
+    return f"{route.path}?path={quote(str(place if listed else place / 'file'))}"
+
+
+def told(answer: httpx2.Response) -> tuple[int, dict[str, str]]:
+    """Status and headers, without those that no two answers share."""
+    kept = {k: v for k, v in answer.headers.items() if k not in OWN_HEADERS}
+    # The one thing in an error body that no two share has always the same length.
+    return answer.status_code, kept
+
+
+@pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
+def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> None:
+    (tree / "file").write_text("abc\n")
+    good, bad = asked(route, tree), f"{route.path}?path=/nothing/is/here"
+    for path in (good, bad, f"/runtimes/local{good}"):
         get, head = client.http.get(path), client.http.head(path)
-        assert (head.status_code, head.content) == (200, b"")
-        assert head.headers["content-type"] == get.headers["content-type"]
+        assert told(head) == told(get)
+        assert head.content == b""
+        assert get.content
 
 
-@pytest.mark.parametrize("path", ["/runtime", "/runtimes", "/desktop/status", "/health"])
-def test_the_local_spelling_is_the_same(client: Client, path: str) -> None:
-    assert client.json(f"/runtimes/local{path}") == client.json(path)
+@pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
+def test_the_local_spelling_is_the_same(client: Client, tree: Path, route: Route) -> None:
+    (tree / "file").write_text("abc\n")
+    path = asked(route, tree)
+    plain, local = client.http.get(path), client.http.get(f"/runtimes/local{path}")
+    assert plain.status_code == 200
+    assert told(local) == told(plain)
+    assert local.content == plain.content
+
+
+def test_changes_under_the_local_spelling_are_made(client: Client, tree: Path) -> None:
+    place = tree / "dir" / "file"
+    local = "/runtimes/local/files"
+    client.request("POST", f"{local}/mkdir", body={"path": str(place.parent)})
+    client.request("POST", f"{local}/write", body={"path": str(place), "content": "a"})
+    assert place.read_text() == "a"
+    client.request("PUT", f"{local}/raw", query={"path": place}, content=b"b")
+    assert place.read_text() == "b"
+    told = client.request("DELETE", f"{local}/delete", query={"path": place.parent})
+    assert told.json()["removed"] == 2
+    assert list(tree.iterdir()) == []
+
+
+def test_another_runtime_is_404(client: Client) -> None:
+    for path in ("/runtimes/other/health", "/runtimes/local", "/runtimes/local/", "/runtimes/"):
+        assert client.failure("GET", path, 404)["code"] == "not_found"
 
 
 def test_every_answer_has_its_own_request_id(client: Client) -> None:
@@ -170,6 +216,23 @@ def test_a_bad_body_is_400(client: Client, route: Route, case: str) -> None:
     told = client.failure(route.method, route.path, 400, content=BAD_BODIES[case])
     assert told["code"] == "bad_request"
     assert "body" in told["error"]
+
+
+def test_an_error_says_the_same_four_things(client: Client, tree: Path) -> None:
+    """And a few endpoints say more; the header is the id that the log has."""
+    cases = {
+        "bad_request": client.get("/files/read"),
+        "not_found": client.get("/files/read", path=tree / "nothing"),
+        "method_not_allowed": client.request("PATCH", "/files"),
+        "unauthorized": httpx2.get(f"{client.url}/files"),
+        "forbidden": client.request("DELETE", "/files/delete", query={"path": "/proc"}),
+    }
+    for code, answer in cases.items():
+        body = answer.json()
+        assert set(body) == {"success", "error", "code", "request_id"}
+        assert (body["success"], body["code"]) == (False, code)
+        assert body["request_id"] == answer.headers["x-request-id"]
+        assert answer.headers["content-type"] == "application/json"
 
 
 def test_openapi_names_every_route(client: Client) -> None:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests import trees
 from tests.client import Client, b64
+from tests.serving import serving
 
 
 def listed_files(client: Client, root: Path, **query: object) -> set[bytes]:
@@ -207,6 +208,16 @@ def test_patterns_of_the_caller_hide_tracked_files_too(client: Client, tree: Pat
     trees.repository(tree, {"a.log": "", "b": ""})
     trees.git(tree, "add", ".")
     assert listed_files(client, tree, ignore_patterns="*.log") == {b"b"}
+
+
+def test_the_users_global_excludes_hold(tmp_path: Path, tree: Path) -> None:
+    trees.repository(tree, {"a.log": "", "b.tmp": "", "c": "", ".gitignore": "!a.log\n"})
+    home = trees.build(tmp_path / "home", {".config/git/ignore": "*.log\n*.tmp\n"})
+    environment = {"HOME": str(home), "XDG_CONFIG_HOME": ""}
+    with serving(tmp_path / "server", environment=environment) as target, target.client() as client:
+        assert listed_files(client, tree) == {b".gitignore", b"a.log", b"c"}
+        trees.build(home, {".gitconfig": "[core]\n\texcludesFile = ~/mine\n", "mine": "c\n"})
+        assert listed_files(client, tree) == {b".gitignore", b"a.log", b"b.tmp"}
 
 
 NAMES = st.sampled_from(["a", "b", "ab", "a.b", "b.log", "a b", "#a", "!b", "{a,b}", "1", "é"])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from tests import trees
 from tests.client import Client, b64
+from tests.serving import serving
 
 Json = dict[str, Any]
 
@@ -223,6 +226,31 @@ def test_a_budget_holds_for_a_stream(client: Client, tree: Path) -> None:
     assert sum(one.get("content_skipped") == "budget" for one in files) == 6
 
 
+def test_the_default_budget_is_50_mib_and_nothing_is_spent_on_what_is_left_out(
+    client: Client, tree: Path
+) -> None:
+    trees.build(tree, {"a": b"\0", "b": "x" * (50 * 2**20 - 1), "c": "x", "d": "x"})
+    entries = client.json("/files", path=tree, include_content=True)["entries"]
+    assert ["content" in one for one in entries] == [False, True, True, False]
+    assert [one.get("content_skipped") for one in entries] == ["binary", None, None, "budget"]
+
+
+def test_a_file_over_the_content_limit_is_too_large(tmp_path: Path, tree: Path) -> None:
+    trees.build(tree, {"fits": "x" * 1000, "over": "x" * 1001, "after": "x"})
+    with serving(tmp_path / "server", "--content-bytes=1000") as target, target.client() as client:
+        for form in ("stream", "list"):
+            found = (
+                client.entries(path=tree, include_content=True)
+                if form == "stream"
+                else client.json("/files", path=tree, include_content=True)["entries"]
+            )
+            assert {one["name"]: one.get("content_skipped") for one in found} == {
+                "fits": None,
+                "over": "too_large",
+                "after": None,
+            }
+
+
 def test_directories_have_no_content(client: Client, small: Path) -> None:
     for one in client.entries(path=small, include_content=True, include_hash=True):
         if one["type"] != "file":
@@ -324,6 +352,33 @@ def test_names_that_are_not_utf8_can_be_listed_by_what_the_listing_told(
     assert found == set(trees.everything(tree)) - {base + b"/caf\xe9"}
 
 
+def test_every_answer_names_what_is_not_utf8(client: Client, tree: Path) -> None:
+    place = os.fsencode(tree) + b"/\xff"
+    os.mkdir(place)
+    os.symlink(b"\xfe", place + b"/link")
+    told = client.json("/files", path_b64=b64(place))
+    start, link, _ = client.lines("/files/stream", path_b64=b64(place))
+    shown = {"path": f"{tree}/\ufffd", "path_b64": b64(place)}
+    assert {key: told[key] for key in shown} == {key: start[key] for key in shown} == shown
+    for one in (link, *told["entries"]):
+        assert one["path_b64"] == b64(place + b"/link")
+        assert (one["symlink_target"], one["symlink_target_b64"]) == ("\ufffd", b64(b"\xfe"))
+
+
+def test_what_vanishes_meanwhile_is_left_out_and_no_error(client: Client, tree: Path) -> None:
+    for outer in range(20):
+        trees.build(tree, {f"{outer:02}/{inner:02}": "" for inner in range(50)})
+    remover = threading.Thread(target=shutil.rmtree, args=[tree])
+    remover.start()
+    try:
+        while remover.is_alive():
+            answer = client.get("/files", path=tree, nested=True, include_hash=True)
+            if answer.status_code != 404:
+                assert "errors" not in answer.json()
+    finally:
+        remover.join()
+
+
 def test_an_entry_of_ascii_names_has_no_path_b64(client: Client, small: Path) -> None:
     assert all("path_b64" not in one for one in client.entries(path=small))
 
@@ -347,6 +402,43 @@ def test_pseudo_filesystems_are_listed_but_not_entered(client: Client) -> None:
     for name in ("proc", "sys"):
         assert top[name]["skipped"] == "pseudo_filesystem"
         assert not top[name].get("children")
+
+
+PSEUDO = {
+    "proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs",
+}  # fmt: skip
+
+
+def pseudo_mounts() -> set[Path]:
+    """Where these are mounted last, and can be seen."""
+    mounts: dict[str, str] = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        mounts[before.split()[4]] = after.split()[0]
+    return {Path(where) for where, kind in mounts.items() if kind in PSEUDO and where != "/"}
+
+
+def test_every_pseudo_filesystem_is_listed_but_not_entered(client: Client) -> None:
+    outer = {
+        one
+        for one in pseudo_mounts()
+        if not any(one.is_relative_to(other) for other in pseudo_mounts() - {one})
+    }
+    assert Path("/proc") in outer
+    for place in outer:
+        depth = len(place.parts) - 1
+        entries = client.entries(path="/", max_depth=depth, path_filter=str(place)[1:])
+        found = {one["path"]: one for one in entries}
+        assert found[str(place)]["skipped"] == "pseudo_filesystem"
+        assert "depth_limited" not in found[str(place)]
+        below = client.entries(path=place.parent, max_depth=2, light=True)
+        assert not any(one["path"].startswith(f"{place}/") for one in below)
+
+
+def test_devices_are_other(client: Client) -> None:
+    found = {one["name"]: one for one in client.json("/files", path="/dev")["entries"]}
+    assert (found["null"]["type"], found["zero"]["type"]) == ("other", "other")
+    assert "children" not in found["null"]
 
 
 def test_inside_a_pseudo_filesystem_it_is_entered(client: Client) -> None:

@@ -6,14 +6,17 @@ Source: wire contract, section 1, "parameters" and "paths".
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from msgspec import inspect
-from tests.client import Client, Wire
+from tests.client import Client, Json, Wire, b64
 
 from hutch.runtime.http.app import TABLE
 from hutch.runtime.http.table import Route
@@ -75,6 +78,109 @@ def test_a_bad_parameter_is_a_4xx_that_names_it(client: Client, case: Case) -> N
     told = json.loads(answer.body)
     assert case.name in told["error"], told
     assert len(told["error"]) < 2000
+
+
+def _given() -> Iterator[Case]:
+    """Every boolean in every form, every integer at its bounds, each choice."""
+    for route in TABLE.routes:
+        if route.shape is None or route.source == "body":
+            continue
+        for field in shapes.fields(route.shape):
+            for value in _good_values(field):
+                yield Case(route, field.encode_name, value, f"{field.encode_name}={value}")
+
+
+def _good_values(field: inspect.Field) -> list[str]:
+    schema = shapes.schema(field.type)
+    if schema.get("type") == "boolean":
+        words = ("true", "1", "yes", "on", "false", "0", "no", "off")
+        return [*words, *map(str.upper, words), *map(str.title, words)]
+    if schema.get("type") == "integer":
+        return [str(schema[one]) for one in ("minimum", "maximum") if one in schema]
+    return list(map(str, schema.get("enum", ())))
+
+
+@pytest.mark.parametrize("case", list(_given()), ids=str)
+def test_a_good_parameter_is_taken(client: Client, tree: Path, case: Case) -> None:
+    query = f"path={tree}/no/way&{case.query}"
+    answer = client.request(case.route.method, case.route.path, query=query)
+    assert answer.status_code == (201 if (tree / "no").exists() else 404), answer.text
+
+
+def test_the_words_mean_what_they_say(client: Client, tree: Path) -> None:
+    (tree / "dir").mkdir()
+    (tree / "dir" / "file").touch()
+    for words, count in ((("true", "1", "YES", "On"), 2), (("false", "0", "NO", "Off"), 1)):
+        for word in words:
+            assert client.json("/files", path=tree, nested=word)["count"] == count
+
+
+PATHS = [
+    one
+    for one in TABLE.routes
+    if one.shape and any(shapes.is_path(field.type) for field in shapes.fields(one.shape))
+]
+
+
+def missing(client: Client, route: Route, **path: str) -> str:
+    """The error of a request for a path that is not there, in the query or in the body."""
+    if route.source == "query":
+        return str(client.failure(route.method, route.path, 404, query=dict(path))["error"])
+    body = {**path, "content": ""}
+    return str(client.failure(route.method, route.path, 404, body=body)["error"])
+
+
+EVERYWHERE = [one for one in PATHS if one.path != "/files/mkdir"]
+NAMED = pytest.mark.parametrize("route", EVERYWHERE, ids=lambda one: f"{one.method} {one.path}")
+DIRTY = ("{0}/x/../no/way", "{0}//no///way", "{0}/./no/./way", "{0}/no/way/", "/../..{0}/no/way//.")
+
+
+@NAMED
+@pytest.mark.parametrize("spelling", DIRTY)
+def test_paths_are_normalised_everywhere(
+    client: Client, tree: Path, route: Route, spelling: str
+) -> None:
+    dirty = spelling.format(tree)
+    for path in ({"path": dirty}, {"path_b64": b64(dirty.encode())}):
+        told = missing(client, route, **path)
+        # Of a file to be made, the parent is what is missing.
+        assert f"{tree}/no" in told
+        assert "//" not in told
+        assert "/." not in told
+
+
+@NAMED
+def test_path_b64_is_taken_everywhere_in_both_alphabets(
+    client: Client, tree: Path, route: Route
+) -> None:
+    name = os.fsencode(tree) + b"/\xff\xfe/\xfb\xef\xbe/x"
+    standard = base64.b64encode(name).decode()
+    assert standard.translate({43: "-", 47: "_"}) != standard
+    for text in (
+        b64(name),
+        standard,
+        standard.rstrip("="),
+        base64.urlsafe_b64encode(name).decode(),
+    ):
+        assert f"{tree}/\ufffd\ufffd" in missing(client, route, path_b64=text)
+
+
+def test_path_b64_counts_before_path(client: Client, tree: Path) -> None:
+    (tree / "file").touch()
+    told = client.json("/files/stat", path="/nothing", path_b64=b64(os.fsencode(tree / "file")))
+    assert told["path"] == str(tree / "file")
+
+
+@pytest.mark.parametrize("route", PATHS, ids=lambda one: f"{one.method} {one.path}")
+def test_unknown_parameters_are_ignored(client: Client, tree: Path, route: Route) -> None:
+    place = tree / ("dir" if route.path in ("/files", "/files/stream", "/files/mkdir") else "file")
+    (tree / "dir").mkdir()
+    (tree / "file").touch()
+    odd: Json = {"nothing": "%FF", "__proto__": "1", "": "x"}
+    body = {"path": str(place), "content": "", **odd} if route.source != "query" else None
+    query = {**odd, "path": str(place)}
+    answer = client.request(route.method, route.path, query=query, body=body)
+    assert answer.status_code == route.status, answer.text
 
 
 def test_quoting_is_undone_once(client: Client) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http import mkdir, openapi, raw, read, remove, stat, system, walk, write
-from hutch.runtime.http.answers import quart_app
+from hutch.runtime.http.answers import quart_app, refuse_large
 from hutch.runtime.http.auth import Tokens, local_path, require_token
 from hutch.runtime.http.cors import Headers, Origins
 from hutch.runtime.http.table import Call, Place, StreamHandler, Table
@@ -84,6 +84,7 @@ class Application:
         route = place.route(scope["method"])
         scope.setdefault("state", {})["route"] = route.path
         if route.kind == "json":
+            refuse_large(route, scope, self._runtime.config.limits.body_bytes)
             await self._quart(scope, exchange.receive, exchange.send)
             return
         shape = route.shape
