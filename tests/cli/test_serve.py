@@ -5,10 +5,12 @@ Source: wire contract, section 0.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -147,6 +149,97 @@ def test_connections_of_the_old_token_are_closed(tmp_path: Path, tree: Path) -> 
             with pytest.raises(httpx2.RemoteProtocolError):
                 for _ in chunks:
                     pass
+
+
+def ask(one: socket.socket, token: str) -> bytes:
+    """The answer to a request on a connection that stays open; nothing where it is closed."""
+    head = f"GET /health HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
+    try:
+        one.sendall(head.encode())
+        return one.recv(65536)
+    except OSError:
+        return b""
+
+
+def test_an_idle_connection_of_the_old_token_is_closed(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first-token-0123456789\n")
+    with serving(tmp_path, f"--token-file={file}", environment={"HUTCH_TOKEN": ""}) as target:
+        with (
+            socket.create_connection(("127.0.0.1", target.port), timeout=10) as idle,
+            socket.create_connection(("127.0.0.1", target.port), timeout=10) as half,
+        ):
+            assert b" 200 " in ask(idle, "first-token-0123456789")
+            half.sendall(b"GET /health HTTP/1.1\r\n")
+            # The same again changes nothing.
+            os.kill(target.pid, signal.SIGHUP)
+            assert b" 200 " in ask(idle, "first-token-0123456789")
+            file.write_text("second-token-0123456789\n")
+            os.kill(target.pid, signal.SIGHUP)
+            assert idle.recv(1) == b""
+            # A request whose head is on its way is read, and judged by the new token.
+            half.sendall(b"Host: a\r\n\r\n")
+            assert b" 200 " in half.recv(65536)
+
+
+def test_sighup_without_a_token_file_changes_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path) as target, target.client() as client:
+        os.kill(target.pid, signal.SIGHUP)
+        eventually(lambda: "SIGHUP: there is no token file" in target.log.read_text())
+        client.json("/runtime")
+
+
+def test_the_kept_token_is_read_again_on_sighup(tmp_path: Path) -> None:
+    with serving(tmp_path, environment={"HUTCH_TOKEN": ""}) as target:
+        (target.state_dir / "token").write_text("another-token-0123456789\n")
+        os.kill(target.pid, signal.SIGHUP)
+        client = target.client(token="another-token-0123456789")
+        eventually(lambda: client.get("/runtime").status_code == 200)
+
+
+def test_a_token_file_counts_before_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("  token-of-the-file-0123  \n")
+    with serving(tmp_path, f"--token-file={file}") as target:
+        with target.client() as client:
+            assert client.get("/runtime").status_code == 401
+        with target.client(token="token-of-the-file-0123") as client:
+            client.json("/runtime")
+
+
+def test_no_file_that_the_server_shows_or_holds_has_the_token(tmp_path: Path) -> None:
+    with serving(tmp_path) as target, target.client() as client:
+        for name in ("environ", "cmdline", "stat", "status", "maps"):
+            path = f"/proc/{target.pid}/{name}"
+            told = client.json("/files/read", path=path, encoding="base64")
+            assert target.token.encode() not in base64.b64decode(told["content"])
+        held = [one for one in Path(f"/proc/{target.pid}/fd").iterdir() if one.is_file()]
+        assert held
+        for one in held:
+            assert target.token.encode() not in one.read_bytes()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "localhost"])
+def test_the_address_is_the_one_given(tmp_path: Path, host: str) -> None:
+    with serving(tmp_path, f"--host={host}") as target:
+        shown = {"::1": ("[::1]",), "localhost": ("127.0.0.1", "[::1]")}.get(host, (host,))
+        assert httpx2.URL(target.url).netloc.decode().rpartition(":")[0] in shown
+        assert httpx2.get(f"{target.url}/health").status_code == 200
+
+
+def test_an_option_counts_before_the_environment(tmp_path: Path, tree: Path) -> None:
+    for number in range(9):
+        (tree / str(number)).touch()
+    environment = {"HUTCH_LISTING_ENTRIES": "3"}
+    with serving(tmp_path, "--listing-entries=5", environment=environment) as target:
+        with target.client() as client:
+            assert client.json("/files", path=tree)["count"] == 5
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    shown = " ".join(run("--help").stdout.split())
+    for words in ("[default: 127.0.0.1]", "[default: 9990; 0<=x<=65535]", "/var/lib/hutch as root"):
+        assert words in shown
 
 
 def test_a_token_file_that_is_bad_on_sighup_changes_nothing(tmp_path: Path) -> None:

@@ -205,6 +205,13 @@ def test_files_without_a_true_size(client: Client, path: str) -> None:
     assert "etag" not in answer.headers
 
 
+@pytest.mark.parametrize("path", ["/proc/self/mem", "/proc/sys/net/ipv6/conf/all/stable_secret"])
+def test_what_the_kernel_will_not_give_is_no_server_error(client: Client, path: str) -> None:
+    if Path(path).exists():
+        for endpoint in (RAW, "/files/read"):
+            assert path in client.failure("GET", endpoint, 400, query={"path": path})["error"]
+
+
 ODD_NAMES = (b"caf\xe9.txt", b"\xff", b"a\nb", b'"\\', b" ", b"%41", b"+&=#?")
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import trees
 
 from hutch import _native
-from tests import trees
 
 SPEC: trees.Spec = {
     **{f"d{outer}/f{inner}": "x" * inner for outer in range(20) for inner in range(20)},

@@ -6,6 +6,7 @@ Belongs here: opening, and handing over a part in batches. Banned here: ranges a
 
 from __future__ import annotations
 
+import errno
 import os
 from functools import partial
 from typing import Final
@@ -64,7 +65,7 @@ class RawFile:
         self.size: int | None = stat.st_size
         self._start = b""
         if stat.st_size <= BATCH_BYTES and not at_once:
-            self._start = _read_up_to(file, stat.st_size or BATCH_BYTES)
+            self._start = _first_of(file, stat.st_size or BATCH_BYTES, made=made)
             is_all = stat.st_size > 0 or len(self._start) < BATCH_BYTES
             self.size = len(self._start) if is_all else None
         self._at, self._end = 0, self.size
@@ -128,6 +129,16 @@ class Raws:
 
     def _open(self, path: bytes, _stop: _native.Stop) -> RawFile:
         return RawFile(path, self._lane, at_once=False)
+
+
+def _first_of(file: _Descriptor, size: int, *, made: bool) -> bytes:
+    """`_read_up_to`. What the kernel makes on reading and does not make now is no file."""
+    try:
+        return _read_up_to(file, size)
+    except OSError as error:
+        if made and error.errno == errno.EIO:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO)) from error
+        raise
 
 
 def _read_up_to(file: _Descriptor, size: int) -> bytes:

@@ -18,7 +18,7 @@ from hutch.runtime.composition import open_runtime
 from hutch.runtime.http.app import Application
 from hutch.runtime.http.auth import Tokens
 from hutch.runtime.state import read_token, write_ready
-from hutch.server import Running, ServerConfig, serve
+from hutch.server import Idle, Running, ServerConfig, serve
 from hutch.wire.config import Config
 from hutch.wire.errors import Failure
 
@@ -55,12 +55,14 @@ async def _serve_runtime(
 ) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
-            tokens = Tokens(config.token)
+            tokens, idle = Tokens(config.token), Idle()
             shutdown = trio.Event()
-            nursery.start_soon(_watch_signals, signals, shutdown, _reloading(config, tokens, warn))
+            reload = _reloading(config, tokens, idle, warn)
+            nursery.start_soon(_watch_signals, signals, shutdown, reload)
             nursery.start_soon(_end_anyway, config, shutdown, warn)
+            app = Application(runtime, tokens)
             running: Running = await nursery.start(
-                _serve, Application(runtime, tokens), config, shutdown, nursery.cancel_scope
+                _serve, app, config, shutdown, idle, nursery.cancel_scope
             )
             if config.ready_file is not None:
                 write_ready(config.ready_file, url=running.url, instance=runtime.instance)
@@ -92,12 +94,13 @@ async def _serve(
     app: Application,
     config: Config,
     shutdown: trio.Event,
+    idle: Idle,
     all_of_it: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[Running],
 ) -> None:
     server = ServerConfig(host=config.host, port=config.port, limits=config.limits)
-    await serve(app, server, shutdown=shutdown, task_status=task_status)
+    await serve(app, server, shutdown=shutdown, idle=idle, task_status=task_status)
     all_of_it.cancel()
 
 
@@ -111,13 +114,17 @@ async def _watch_signals(
             shutdown.set()
 
 
-def _reloading(config: Config, tokens: Tokens, warn: Callable[[str], None]) -> Callable[[], None]:
+def _reloading(
+    config: Config, tokens: Tokens, idle: Idle, warn: Callable[[str], None]
+) -> Callable[[], None]:
     def reload() -> None:
         if config.token_file is None:
             warn("SIGHUP: there is no token file to read again")
             return
         try:
-            tokens.replace(read_token(config.token_file))
+            if tokens.replace(read_token(config.token_file)):
+                # Those that the old token opened are among them; the rest lose a handshake.
+                idle.drop()
         except Failure as failure:
             warn(f"SIGHUP: {failure.message}; the token in force stays")
 

@@ -22,11 +22,11 @@ from hypercorn.trio.lifespan import Lifespan
 from hutch.server.census import Census
 from hutch.server.descriptors import inherited_limit, raise_limit
 from hutch.server.listening import accept, open_listeners
-from hutch.server.service import ASGIApp, Service
+from hutch.server.service import ASGIApp, Idle, Service
 from hutch.server.stalls import Stalls
 from hutch.wire.config import Limits
 
-__all__ = ["Running", "ServerConfig", "inherited_limit", "serve"]
+__all__ = ["Idle", "Running", "ServerConfig", "inherited_limit", "serve"]
 
 _LIFESPAN_SECONDS: Final = 2.0
 
@@ -52,13 +52,15 @@ async def serve(
     config: ServerConfig,
     *,
     shutdown: trio.Event,
+    idle: Idle | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until `shutdown` fires, then ends whatever clients do.
 
     At shutdown nothing more is accepted, connections that wait for a request are closed, and
     WebSockets told (1012); what is under way has `grace_seconds`, and is then cancelled and cut.
-    Raises OSError where the port is taken.
+    `idle` is the caller's handle on the connections that wait for a request. Raises OSError where
+    the port is taken.
     """
     room = raise_limit()
     state: dict[str, Any] = {}
@@ -69,6 +71,7 @@ async def serve(
             census=Census(room),
             stalls=Stalls(config.limits),
             state=state,
+            idle=Idle() if idle is None else idle,
         )
         async with _lifespan(app, state):
             task_status.started(Running(_url(listeners[0])))

@@ -74,6 +74,7 @@ class Connection:
         # A connection on which nothing ever came is worth no more than a slow request head.
         self._patience = service.limits.header_seconds
         self._answered = False
+        self._drops = service.idle.drops
 
     async def run(self) -> None:
         """Until the connection is to be closed; the transport's owner closes it."""
@@ -97,6 +98,7 @@ class Connection:
         except Failure as failure:
             unread = failure
         self._answered = True
+        self._drops = self._service.idle.drops
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes)
         exchange = HttpExchange(self._service, self._transport, parser)
         try:
@@ -134,11 +136,8 @@ class Connection:
         """
         seconds = self._limits.header_seconds if buffer else self._patience
         with trio.move_on_after(seconds) as scope:
-            self._service.idle.add(scope)
-            try:
+            with self._service.idle.waiting(scope, buffer, drops=self._drops):
                 return await self._fill(buffer, scope)
-            finally:
-                self._service.idle.discard(scope)
         if buffer and not self._service.closing.is_set():
             raise RequestStalled(
                 f"the request head was not complete after {self._limits.header_seconds:g} s"
