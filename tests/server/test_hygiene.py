@@ -73,6 +73,23 @@ async def test_an_ambiguous_request_is_refused_and_the_connection_closed(
     await server.lives()
 
 
+# What is refused though h11 can read it: it then holds us to what HEAD means.
+REFUSED_HEADS = ("a host that is none", "a target of another host", "a star for GET")
+
+
+@pytest.mark.parametrize("name", REFUSED_HEADS)
+async def test_a_refused_head_has_no_body(
+    site: Site, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await site.serve(echo)
+    wire = await server.connect()
+    await wire.send(SMUGGLING[name].replace(b"GET", b"HEAD", 1))
+    data = await wire.all()
+    assert data.startswith(b"HTTP/1.1 400 ")
+    assert data.endswith(b"\r\n\r\n")
+    assert "Traceback" not in caplog.text
+
+
 TOLERATED = {
     "an absolute target of this host": b"GET http://Hutch/a?b HTTP/1.1\r\nHost: hutch\r\n\r\n",
     "an absolute target without a path": b"GET http://hutch HTTP/1.1\r\nHost: hutch\r\n\r\n",

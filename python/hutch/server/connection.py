@@ -116,6 +116,7 @@ class Connection:
         self, exchange: HttpExchange, parser: h11.Connection, buffer: bytearray
     ) -> bytes | None:
         request = _parsed(parser, buffer)
+        exchange.note_method(request.method)
         target = heads.check_parsed(request)
         state = {**self._service.state, "request_id": exchange.request_id}
         scope = heads.http_scope(request, target, self._peers, state)

@@ -62,10 +62,13 @@ class HttpExchange:
         self.gone = False
         self.close_after = False
 
+    def note_method(self, method: bytes) -> None:
+        """The request's head was read: to HEAD even a refusal of the head has no body."""
+        self._bodiless = method == b"HEAD"
+
     def accept(self, scope: dict[str, Any]) -> None:
-        """The request's head was read and found good."""
+        """The request's head was found good."""
         self.scope = scope
-        self._bodiless = scope.get("method") == "HEAD"
 
     # -- reading ---------------------------------------------------------------------------
 
