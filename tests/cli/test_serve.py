@@ -286,6 +286,19 @@ def test_a_bad_option_is_named(tmp_path: Path, case: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["trio", "hypercorn", "quart_trio"])
+def test_what_is_not_installed_is_named(name: str) -> None:
+    without = (
+        f"import sys; sys.modules[{name!r}] = None; from hutch.cli import main; main(['serve'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", without], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {name} is missing")
+    assert "pip install 'hutch[server]'" in done.stderr
+
+
 def test_each_limit_is_an_option_and_a_variable() -> None:
     shown = "".join(run("--help").stdout.split())
     for one in limit_fields():

@@ -193,6 +193,14 @@ def test_answers_are_not_stored(client: Client) -> None:
     assert client.get("/nope").headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
+def test_only_contents_may_be_kept(client: Client, tree: Path, route: Route) -> None:
+    (tree / "file").write_text("abc\n")
+    kept = route.path in ("/files/read", "/files/raw")
+    answer = client.http.get(asked(route, tree))
+    assert answer.headers["cache-control"] == ("private, no-cache" if kept else "no-store")
+
+
 def test_a_preflight_is_answered_without_a_token_and_grants_nothing(target: Target) -> None:
     headers = {"Origin": "https://page.example", "Access-Control-Request-Method": "GET"}
     answer = httpx2.options(f"{target.url}/files", headers=headers)

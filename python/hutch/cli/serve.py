@@ -119,8 +119,9 @@ def _require_server(*, allow_debug_build: bool) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("hutch"):
             raise
+        package = error.name.partition(".")[0]
         raise click.ClickException(
-            f"{error.name} is missing; install it with: pip install 'hutch[server]'"
+            f"{package} is missing; install it with: pip install 'hutch[server]'"
         ) from None
     if _native.DEBUG and not allow_debug_build:
         raise click.ClickException(

@@ -15,10 +15,10 @@ from hutch.wire.errors import Failure, error_body
 
 Headers = list[tuple[bytes, bytes]]
 
-_ERROR_HEADERS: Final = (
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-)
+NO_STORE: Final = (b"cache-control", b"no-store")
+"""The header of every answer but those with a file's content."""
+
+_ERROR_HEADERS: Final = ((b"content-type", b"application/json"), NO_STORE)
 
 
 def new_request_id() -> str:

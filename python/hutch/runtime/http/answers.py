@@ -18,14 +18,13 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Answer, Call, JsonHandler, Route, Table
-from hutch.server.answers import failure_parts, request_id
+from hutch.server.answers import NO_STORE, failure_parts, request_id
 from hutch.wire import shapes
 from hutch.wire.errors import Failure
 
 _log = logging.getLogger(__name__)
 
 _JSON = (b"content-type", b"application/json")
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 def quart_app(runtime: Runtime, table: Table) -> QuartTrio:
@@ -99,7 +98,7 @@ def _response(route: Route, result: msgspec.Struct | Answer) -> Response:
     answer = result if isinstance(result, Answer) else Answer(result)
     headers = [_JSON, *answer.headers]
     if not any(name == b"cache-control" for name, _ in answer.headers):
-        headers.append(_NO_STORE)
+        headers.append(NO_STORE)
     status = route.status if answer.status is None else answer.status
     body = b"" if answer.value is None else msgspec.json.encode(answer.value)
     return _quart_response(status, headers, body)

@@ -15,7 +15,7 @@ from msgspec import Struct, inspect
 
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Call, Route
-from hutch.server.answers import respond_bytes
+from hutch.server.answers import NO_STORE, respond_bytes
 from hutch.server.streaming import Exchange
 from hutch.wire import shapes
 from hutch.wire.errors import Code
@@ -151,7 +151,7 @@ def describing(routes: tuple[Route, ...]) -> tuple[Route, ...]:
     """`routes`, and the row that answers with the document of them all."""
 
     async def answer(_runtime: Runtime, _call: Call[None], exchange: Exchange) -> None:
-        headers = ((b"content-type", b"application/json"),)
+        headers = ((b"content-type", b"application/json"), NO_STORE)
         await respond_bytes(exchange, status=200, headers=headers, body=whole())
 
     row = Route(

@@ -12,6 +12,7 @@ import msgspec
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Call, Route
 from hutch.runtime.walk import form_of
+from hutch.server.answers import NO_STORE
 from hutch.server.streaming import Exchange, respond
 from hutch.wire.errors import Failure
 from hutch.wire.walk import Listing, WalkQuery
@@ -31,7 +32,7 @@ async def list_files(runtime: Runtime, call: Call[WalkQuery], exchange: Exchange
     await respond(
         exchange,
         status=200,
-        headers=[(b"content-type", b"application/json")],
+        headers=[(b"content-type", b"application/json"), NO_STORE],
         source=runtime.walks.open(call.asked, form_of(call.asked)),
     )
 
@@ -41,7 +42,7 @@ async def stream_files(runtime: Runtime, call: Call[WalkQuery], exchange: Exchan
     await respond(
         exchange,
         status=200,
-        headers=[(b"content-type", b"application/x-ndjson")],
+        headers=[(b"content-type", b"application/x-ndjson"), NO_STORE],
         source=runtime.walks.open(call.asked, "stream"),
         keepalive=_PROGRESS,
         keepalive_after=runtime.config.limits.silence_seconds,

@@ -11,7 +11,7 @@ import msgspec
 
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Answer, Call, Route
-from hutch.server.answers import respond_bytes
+from hutch.server.answers import NO_STORE, respond_bytes
 from hutch.server.bodies import Body
 from hutch.server.streaming import Exchange
 from hutch.wire.change import parse_condition
@@ -35,7 +35,7 @@ async def write_raw(runtime: Runtime, call: Call[UploadQuery], exchange: Exchang
         status=201,
         headers=(
             (b"content-type", b"application/json"),
-            (b"cache-control", b"no-store"),
+            NO_STORE,
             (b"etag", written.etag.encode("ascii")),
         ),
         body=msgspec.json.encode(written),

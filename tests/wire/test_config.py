@@ -1,0 +1,37 @@
+"""The limits as they are where nobody sets them. Source: wire contract, sections 1, 2 and 7."""
+
+from __future__ import annotations
+
+import pytest
+
+from hutch.wire.config import Limits, check_limits, limit_fields
+from hutch.wire.errors import Failure
+
+MIB = 2**20
+
+DOCUMENTED: dict[str, float] = {
+    "body_bytes": 96 * MIB,
+    "content_bytes": 50 * MIB,
+    "listing_entries": 50_000,
+    "silence_seconds": 15,
+    "send_idle_seconds": 300,
+    "stalled_responses": 64,
+    "stalled_grace_seconds": 30,
+    "message_bytes": 4 * MIB,
+    "ping_seconds": 20,
+    "pong_seconds": 60,
+}
+
+
+def test_the_limits_are_the_documented_ones() -> None:
+    limits = Limits()
+    assert {name: getattr(limits, name) for name in DOCUMENTED} == DOCUMENTED
+    # SIGTERM ends within ten seconds: the grace and what follows it fit.
+    assert limits.grace_seconds < 10
+
+
+@pytest.mark.parametrize("name", [one.name for one in limit_fields()])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_a_limit_that_is_not_positive_is_refused_by_its_option(name: str, value: float) -> None:
+    with pytest.raises(Failure, match="--" + name.replace("_", "-")):
+        check_limits(Limits(**{name: value}))  # type: ignore[arg-type]  # as an option gives it
