@@ -89,6 +89,12 @@ impl Names {
         self.seen
     }
 
+    /// Gives back the room that larger directories took.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.index.shrink_to_fit();
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.index.clear();

@@ -19,11 +19,11 @@ use crate::pool::lock;
 /// The first batch: small, so that the first line is early.
 const FIRST: usize = 16 * 1024;
 /// The largest: 256 KiB pieces stream at 2.5 GB/s through raw ASGI, 16 KiB ones at 0.5.
-pub const LARGEST: usize = 256 * 1024;
+pub const LARGEST: usize = 512 * 1024;
 /// What may lie in one feed before its producer parks.
-const OWN_BOUND: usize = 256 * 1024;
+const OWN_BOUND: usize = 1024 * 1024;
 /// What may lie in all feeds together; beyond it each keeps one small batch at a time.
-const SHARED_BOUND: usize = 64 * 1024 * 1024;
+const SHARED_BOUND: usize = 32 * 1024 * 1024;
 
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 

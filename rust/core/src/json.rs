@@ -6,13 +6,20 @@
 //! Source: RFC 8259, section 7. Only what must be escaped is: `"`, `\` and what lies below
 //! U+0020; DEL, U+2028 and the rest stand as they are.
 
+use wide::u8x16;
+
 /// What stands for each byte that is not UTF-8, as one replacement character a maximal subpart.
 pub const REPLACEMENT: &str = "\u{FFFD}";
 
 /// Appends `utf8`, which must be valid UTF-8, escaped.
 pub fn escape(out: &mut Vec<u8>, utf8: &[u8]) {
+    out.reserve(utf8.len() + utf8.len() / 8);
     let mut rest = utf8;
-    out.reserve(rest.len());
+    // Two blocks, so that a block's worth can be copied from anywhere in the first.
+    while rest.len() >= 2 * BLOCK {
+        escape_block(out, rest);
+        rest = &rest[BLOCK..];
+    }
     loop {
         let plain = plain_prefix(rest);
         out.extend_from_slice(&rest[..plain]);
@@ -21,6 +28,40 @@ pub fn escape(out: &mut Vec<u8>, utf8: &[u8]) {
         };
         escape_byte(out, *special);
         rest = &rest[plain + 1..];
+    }
+}
+
+const BLOCK: usize = 16;
+
+/// Appends the first block of `text` escaped.
+///
+/// Copies have a fixed size and what is too much is cut off again: source code has a byte to
+/// escape every ten or so, and a copy of ten bytes whose length is not known costs a call.
+fn escape_block(out: &mut Vec<u8>, text: &[u8]) {
+    let Some(block) = text.first_chunk::<BLOCK>() else {
+        return;
+    };
+    let bytes = u8x16::new(*block);
+    let below_blank = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+    let quotes = bytes.simd_eq(u8x16::splat(b'"'));
+    let backslashes = bytes.simd_eq(u8x16::splat(b'\\'));
+    let mut special = (below_blank | quotes | backslashes).to_bitmask();
+    let mut done = 0;
+    while special != 0 {
+        let at = special.trailing_zeros() as usize % BLOCK;
+        append_cut(out, &text[done..], at - done);
+        escape_byte(out, block[at]);
+        done = at + 1;
+        special &= special - 1;
+    }
+    append_cut(out, &text[done..], BLOCK - done);
+}
+
+/// Appends the first `length` bytes of `text`, which is longer than a block.
+fn append_cut(out: &mut Vec<u8>, text: &[u8], length: usize) {
+    if let Some(block) = text.first_chunk::<BLOCK>() {
+        out.extend_from_slice(block);
+        out.truncate(out.len() - BLOCK + length);
     }
 }
 
@@ -42,21 +83,38 @@ pub fn escape_lossy(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
 }
 
 fn escape_byte(out: &mut Vec<u8>, byte: u8) {
+    let (escape, length) = &ESCAPES[usize::from(byte)];
+    out.extend_from_slice(escape);
+    out.truncate(out.len() - escape.len() + length);
+}
+
+/// For each byte its escape and how much of that counts; nothing for one that needs none.
+static ESCAPES: [([u8; 8], usize); 256] = escapes();
+
+const fn escapes() -> [([u8; 8], usize); 256] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x08 => b'b',
-        0x0c => b'f',
-        _ => {
-            out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            return;
-        }
-    };
-    out.extend_from_slice(&[b'\\', short]);
+    let mut table = [([0; 8], 0); 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        let digits = (HEX[byte >> 4], HEX[byte & 15]);
+        table[byte] = ([b'\\', b'u', b'0', b'0', digits.0, digits.1, 0, 0], 6);
+        byte += 1;
+    }
+    let short: [(u8, u8); 7] = [
+        (b'"', b'"'),
+        (b'\\', b'\\'),
+        (b'\n', b'n'),
+        (b'\r', b'r'),
+        (b'\t', b't'),
+        (0x08, b'b'),
+        (0x0c, b'f'),
+    ];
+    let mut at = 0;
+    while at < short.len() {
+        table[short[at].0 as usize] = ([b'\\', short[at].1, 0, 0, 0, 0, 0, 0], 2);
+        at += 1;
+    }
+    table
 }
 
 const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
@@ -64,8 +122,7 @@ const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 
 /// How many bytes at the beginning need no escape.
 ///
-/// Eight at a time: in source code a run is some 30 bytes long, too short for a call of memchr
-/// to pay, and most names are shorter still.
+/// Eight at a time: what comes here is a name, or the end of a text.
 fn plain_prefix(bytes: &[u8]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {

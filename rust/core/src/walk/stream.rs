@@ -255,6 +255,8 @@ impl Stream {
                 }
             }
         }
+        // It may wait for long, in each of many walks.
+        rest.names.shrink();
         self.put_back(Item::Rest(Box::new(rest)));
         Ok(())
     }
