@@ -472,6 +472,35 @@ def test_a_capped_answer_is_chosen_breadth_first_and_says_so(client: Client, tre
     assert len(client.entries(path=tree, light=True)) == 60_120
 
 
+def test_a_cap_that_is_just_reached_cuts_nothing(tmp_path: Path, tree: Path) -> None:
+    trees.build(tree, {"a/1": "", "a/2": "", "b/1": "", "c": ""})
+    with serving(tmp_path / "server", "--listing-entries=6") as target, target.client() as client:
+        for flatten in (False, True):
+            told = client.json("/files", path=tree, nested=True, flatten=flatten)
+            assert (told["count"], "truncated" in told) == (6, False)
+        (tree / "d").touch()
+        told = client.json("/files", path=tree, nested=True, flatten=True)
+        assert (told["count"], told["truncated"]) == (6, True)
+        assert names(told["entries"], tree) == ["a", "a/1", "a/2", "b", "c", "d"]
+        told = client.json("/files", path=tree, nested=True)
+        cut = [one["name"] for one in flat(told["entries"]) if one.get("truncated")]
+        assert (told["count"], told["truncated"], cut) == (6, True, ["b"])
+        assert len(client.entries(path=tree)) == 7
+
+
+def test_every_key_of_an_entry_is_published(client: Client, tree: Path) -> None:
+    trees.repository(tree, {"a/b/c.py": "x", "d": b"\0", ".gitignore": "["})
+    (tree / "link").symlink_to("d")
+    os.mkdir(os.fsencode(tree) + b"/\xff")
+    document = client.json("/openapi.json")["components"]["schemas"]
+    known = set(document["Entry"]["properties"])
+    options = {"include_content": True, "include_hash": True, "include_extensions": True}
+    for path in (tree, "/proc/self/attr", "/"):
+        told = client.json("/files", path=path, nested=True, max_depth=2, **options)
+        assert set(told) <= set(document["Listing"]["properties"])
+        assert {key for one in flat(told["entries"]) for key in one} <= known
+
+
 def test_git_directories_are_left_out_only_with_gitignore(client: Client, tree: Path) -> None:
     trees.repository(tree, {"a": "", ".gitignore": "b\n", "b": ""})
     found = set(names(client.entries(path=tree), tree))

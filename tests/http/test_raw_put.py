@@ -95,6 +95,15 @@ def test_what_is_refused_makes_nothing(client: Client, tree: Path) -> None:
     assert os.listdir(tree) == []
 
 
+def test_a_part_is_not_taken_for_the_whole(client: Client, tree: Path) -> None:
+    (tree / "file").write_text("old")
+    headers = {"Content-Range": "bytes 0-0/3"}
+    query: dict[str, object] = {"path": tree / "file"}
+    told = client.failure("PUT", RAW, 400, query=query, content=b"x", headers=headers)
+    assert "Content-Range" in told["error"]
+    assert (tree / "file").read_text() == "old"
+
+
 # --- uploads that do not arrive --------------------------------------------------------------
 
 

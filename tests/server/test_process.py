@@ -137,6 +137,31 @@ def test_stalled_readers_slow_nobody_cost_little_and_go(tmp_path: Path, big_tree
         assert each < 2 * 1024
 
 
+def threads_of(target: Target) -> int:
+    return len(os.listdir(f"/proc/{target.pid}/task"))
+
+
+@pytest.mark.slow
+def test_five_hundred_stalled_readers(tmp_path: Path, big_tree: Path) -> None:
+    """The promise at its own scale and with its own deadlines."""
+    with serving(tmp_path) as target, ExitStack() as clients, target.client() as client:
+        for _ in range(3):  # threads and buffers that stay are there from now on
+            client.entries(path=str(big_tree), use_gitignore=False)
+        idle, threads = sockets_of(target), threads_of(target)
+        for _ in range(500):
+            clients.enter_context(_stall(target, big_tree))
+        begun = time.monotonic()
+        eventually(lambda: sockets_of(target) >= idle + 500)
+        client.json("/files/stat", path=str(big_tree))
+        eventually(lambda: threads_of(target) <= threads)
+        eventually(lambda: sockets_of(target) <= idle + 64, seconds=36)
+        assert time.monotonic() - begun > 29  # those that stall go early, not at once
+        time.sleep(5)
+        assert sockets_of(target) == idle + 64
+        client.json("/files/stat", path=str(big_tree))
+        assert "Traceback" not in target.log.read_text()
+
+
 def test_sigterm_ends_it_whatever_clients_do(tmp_path: Path, big_tree: Path) -> None:
     with serving(tmp_path, "--grace-seconds=0.5") as target, ExitStack() as clients:
         for _ in range(10):

@@ -39,7 +39,7 @@ class WalkQuery(Struct, frozen=True, kw_only=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One entry of a listing."""
+    """One entry of a listing. `truncated` says of a directory that the cap cut its children."""
 
     name: str
     path: str
@@ -53,8 +53,10 @@ class Entry(Struct, frozen=True, kw_only=True):
     content: str | UnsetType = UNSET
     content_skipped: Literal["binary", "budget", "too_large", "unreadable"] | UnsetType = UNSET
     hash: str | UnsetType = UNSET
+    hash_skipped: Literal["unreadable", "pseudo_filesystem"] | UnsetType = UNSET
     skipped: Literal["pseudo_filesystem"] | UnsetType = UNSET
     depth_limited: bool | UnsetType = UNSET
+    truncated: Literal[True] | UnsetType = UNSET
     children: list[Entry] | UnsetType = UNSET
 
 

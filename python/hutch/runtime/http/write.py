@@ -15,6 +15,7 @@ from hutch.server.answers import NO_STORE, respond_bytes
 from hutch.server.bodies import Body
 from hutch.server.streaming import Exchange
 from hutch.wire.change import parse_condition
+from hutch.wire.errors import Failure
 from hutch.wire.write import UploadQuery, WriteBody, Written
 
 
@@ -27,6 +28,9 @@ async def write(runtime: Runtime, call: Call[WriteBody]) -> Answer:
 
 async def write_raw(runtime: Runtime, call: Call[UploadQuery], exchange: Exchange) -> None:
     """Writes the request's body to a file as it arrives."""
+    if b"content-range" in call.headers:
+        # RFC 9110, section 14.5: a part that is taken for the whole would cut the file.
+        raise Failure("bad_request", "Content-Range: a part of a file cannot be put; put it whole")
     condition = parse_condition(call.headers, call.asked.expected_hash)
     body = Body(exchange, runtime.config.limits)
     written = await runtime.writes.upload(call.asked, condition, body.pull)
