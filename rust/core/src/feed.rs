@@ -18,7 +18,9 @@ use crate::pool::lock;
 
 /// The first batch: small, so that the first line is early.
 const FIRST: usize = 16 * 1024;
-/// The largest: 256 KiB pieces stream at 2.5 GB/s through raw ASGI, 16 KiB ones at 0.5.
+/// The largest: what a piece costs beside its bytes (a wake-up, a turn of the event loop, a
+/// system call) is some 45 microseconds. Contents of a kernel tree took 7 % less CPU with 512 KiB
+/// than with 256; 16 KiB pieces stream at a fifth of the speed.
 pub const LARGEST: usize = 512 * 1024;
 /// What may lie in one feed before its producer parks.
 const OWN_BOUND: usize = 1024 * 1024;
