@@ -10,6 +10,8 @@ __all__ = [
     "DEBUG",
     "FileState",
     "Guard",
+    "MatchReader",
+    "Matches",
     "Pending",
     "Place",
     "Reading",
@@ -22,6 +24,7 @@ __all__ = [
     "__version__",
     "append",
     "extension",
+    "find",
     "find_at_once",
     "is_code",
     "is_made_on_reading",
@@ -33,6 +36,7 @@ __all__ = [
     "read_at_once",
     "remove",
     "rfc3339",
+    "targets",
 ]
 
 __version__: str
@@ -322,10 +326,75 @@ class Walk:
     def fileno(self) -> int:
         """An eventfd that lives as long as this object."""
 
+    def directory(self) -> int | None:
+        """The listed directory's descriptor, once the first batch was there; the walk owns it."""
+
     def stop(self) -> None:
         """Ends the walk at its next entry and frees what it had queued."""
 
     def statistics(self) -> WalkStatistics: ...
+
+def find(
+    path: bytes,
+    *,
+    query: str,
+    case_sensitive: bool,
+    fuzzy: bool,
+    max_results: int,
+    include_hidden: bool,
+    use_gitignore: bool,
+    ignore_patterns: list[bytes],
+) -> Walk:
+    """A filename search: its batches are one finished JSON object."""
+
+def targets(
+    path: bytes,
+    *,
+    file_types: list[str],
+    include_hidden: bool,
+    use_gitignore: bool,
+    ignore_patterns: list[bytes],
+) -> Walk:
+    """What a content search is to search, in batches for ripgrep's command line.
+
+    A batch is paths, an empty word, globs, with a NUL between two words; or, beginning with a
+    NUL, `E` or `W`, a path, a NUL and words: an error or a warning.
+    """
+
+@final
+class Matches:
+    """The matches of one search. Without `stream` they are held, up to `most_bytes`."""
+
+    def __new__(
+        cls, *, stream: bool, max_results: int | None, context_lines: int, most_bytes: int
+    ) -> Matches: ...
+    def reader(self, directory: int) -> MatchReader:
+        """A reader for one process that searches in this directory."""
+
+    def take_lines(self) -> bytes:
+        """The finished lines of a stream; empty where there are none."""
+
+    def finish(self, most: int) -> list[bytes]:
+        """`"results":{...}`, sorted, and `,"matches":[...]` for at most 1,000, in pieces."""
+
+    def is_capped(self) -> bool:
+        """Whether more was there than the answer may hold: nothing more need be read."""
+
+    def capped_by(self) -> Literal["max_results", "size"] | None:
+        """Why."""
+
+    def counts(self) -> tuple[int, int]:
+        """(matching lines, files) in the answer."""
+
+@final
+class MatchReader:
+    """Reads what one ripgrep process prints with `--json`."""
+
+    def feed(self, piece: bytes) -> None:
+        """What it printed next. Raises ValueError for what is no message of ripgrep's."""
+
+    def is_complete(self) -> bool:
+        """Whether it said that it was done."""
 
 def pool_close() -> None:
     """Ends and joins the thread pool; the next walk makes a new one."""

@@ -16,7 +16,7 @@ import click
 
 from hutch.cli.log import PatientHandler
 from hutch.cli.secrets import take_from_environment
-from hutch.wire.config import Config, Limits, check_limits, limit_fields
+from hutch.wire.config import RIPGREP_URL, Config, Limits, check_limits, limit_fields
 from hutch.wire.errors import Failure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,6 +74,23 @@ def _limit_options(command: F) -> F:
     help='Receives {"url","pid","instance"} once the server listens.',
 )
 @click.option(
+    "--ripgrep-url",
+    envvar="HUTCH_RIPGREP_URL",
+    default=RIPGREP_URL,
+    show_default=True,
+    show_envvar=True,
+    help="Where POST /files/search/init downloads from, laid out as ripgrep's GitHub releases.",
+)
+@click.option(
+    "--ripgrep-dir",
+    envvar="HUTCH_RIPGREP_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="/usr/local/bin",
+    show_default=True,
+    show_envvar=True,
+    help="Where it puts rg; where that cannot be written, the state directory's bin.",
+)
+@click.option(
     "--allow-debug-build", is_flag=True, help="Serve with an unoptimised extension all the same."
 )
 @_limit_options
@@ -86,6 +103,8 @@ def serve(
     cwd: Path | None,
     allow_origins: tuple[str, ...],
     ready_file: Path | None,
+    ripgrep_url: str,
+    ripgrep_dir: Path,
     allow_debug_build: bool,
     **limits: float,
 ) -> None:
@@ -103,6 +122,8 @@ def serve(
             cwd=cwd or _default_cwd(),
             allow_origins=allow_origins,
             ready_file=ready_file,
+            ripgrep_url=ripgrep_url,
+            ripgrep_dir=ripgrep_dir.absolute(),
             limits=check_limits(Limits(**limits)),  # type: ignore[arg-type]  # click made the types
         )
         _run(config)

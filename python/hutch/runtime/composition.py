@@ -14,11 +14,15 @@ from dataclasses import dataclass
 
 from hutch import _native
 from hutch.runtime import system
+from hutch.runtime.find import Finds
+from hutch.runtime.installation import Installations
 from hutch.runtime.mkdir import Mkdirs
 from hutch.runtime.preconditions import Locks
 from hutch.runtime.raw import Raws
 from hutch.runtime.read import Reads
 from hutch.runtime.remove import Removals
+from hutch.runtime.ripgrep import Ripgreps
+from hutch.runtime.search import Searches
 from hutch.runtime.stat import Stats
 from hutch.runtime.state import hold_state_dir
 from hutch.runtime.walk import Walks
@@ -41,6 +45,9 @@ class Runtime:
     writes: Writes
     mkdirs: Mkdirs
     removals: Removals
+    searches: Searches
+    finds: Finds
+    installations: Installations
 
 
 @asynccontextmanager
@@ -52,6 +59,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
     with hold_state_dir(config.state_dir):
         pending = _native.Pending(os.fsencode(config.state_dir / "pending"))
         locks = Locks()
+        ripgreps = Ripgreps(config)
         try:
             yield Runtime(
                 config=config,
@@ -64,6 +72,9 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                 writes=Writes(config.limits, pending, locks),
                 mkdirs=Mkdirs(),
                 removals=Removals(config.limits, config.state_dir, locks),
+                searches=Searches(config.limits, ripgreps),
+                finds=Finds(),
+                installations=Installations(config, ripgreps, pending),
             )
         finally:
             _native.pool_close()

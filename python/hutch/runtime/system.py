@@ -12,7 +12,17 @@ from importlib.metadata import version
 
 from hutch.wire.system import PROTOCOL_VERSION, RuntimeInfo
 
-CAPABILITIES = ("files", "files.stream", "files.hash", "files.raw", "files.preconditions")
+CAPABILITIES = (
+    "files",
+    "files.stream",
+    "files.hash",
+    "files.raw",
+    "files.preconditions",
+    "search",
+    "search.stream",
+    "search.files",
+    "search.init",
+)
 
 
 def login_shell() -> str:

@@ -20,6 +20,8 @@ from hutch.wire.errors import Failure
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
+RIPGREP_URL: Final = "https://github.com/BurntSushi/ripgrep/releases/download"
+
 
 def _limit(default: float, text: str) -> Any:
     return field(default=default, metadata={"text": text})
@@ -50,6 +52,15 @@ class Limits:
     pong_seconds: float = _limit(60.0, "a WebSocket that answers no ping is closed")
     grace_seconds: float = _limit(5.0, "for what is under way after SIGTERM")
     delete_seconds: float = _limit(3600.0, "longest removal of one tree")
+    searches: int = _limit(64, "content searches at once")
+    search_answer_bytes: int = _limit(32 * MIB, "matches in one answer of GET /files/search")
+    search_memory_bytes: int = _limit(
+        1024 * MIB, "address space of a ripgrep, which holds a line whole"
+    )
+    ripgrep_start_seconds: float = _limit(5.0, "rg --version must answer")
+    download_idle_seconds: float = _limit(30.0, "a download of which nothing arrives is given up")
+    # ripgrep 14.1.1 is 2.5 MB packed and 6 MB unpacked.
+    download_bytes: int = _limit(64 * MIB, "largest release archive, and what is taken out of it")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +75,8 @@ class Config:
     cwd: Path = Path("/root")
     allow_origins: tuple[str, ...] = ()
     ready_file: Path | None = None
+    ripgrep_url: str = RIPGREP_URL
+    ripgrep_dir: Path = Path("/usr/local/bin")
     limits: Limits = field(default_factory=Limits)
 
 

@@ -165,6 +165,12 @@ impl Feed {
         lock(&self.state).can_go_on()
     }
 
+    /// Whether the consumer waits for a batch.
+    pub fn is_awaited(&self) -> bool {
+        let state = lock(&self.state);
+        state.armed && state.ready.is_empty()
+    }
+
     /// Whether more may be produced now.
     pub fn has_room(&self) -> bool {
         lock(&self.state).has_room()

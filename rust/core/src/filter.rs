@@ -5,6 +5,7 @@
 
 use crate::directory::Kind;
 use crate::names;
+use crate::needle::Needle;
 
 /// The three filters, compiled.
 #[derive(Clone, Debug, Default)]
@@ -14,21 +15,11 @@ pub struct Filter {
     code_only: bool,
 }
 
-#[derive(Clone, Debug)]
-enum Needle {
-    Ascii(Vec<u8>),
-    Unicode(String),
-}
-
 impl Filter {
     /// `path_filter` empty and `extensions` empty mean: no such filter. Extensions are taken
     /// with or without the dot, in any case.
     pub fn new(path_filter: &str, extensions: &[String], code_only: bool) -> Self {
-        let needle = match path_filter {
-            "" => None,
-            text if text.is_ascii() => Some(Needle::Ascii(text.to_ascii_lowercase().into())),
-            text => Some(Needle::Unicode(text.to_lowercase())),
-        };
+        let needle = (!path_filter.is_empty()).then(|| Needle::new(path_filter, false));
         let bare = |one: &String| one.strip_prefix('.').unwrap_or(one).to_ascii_lowercase();
         Self {
             needle,
@@ -51,7 +42,7 @@ impl Filter {
             && self
                 .needle
                 .as_ref()
-                .is_none_or(|needle| needle.is_in(rel, name))
+                .is_none_or(|needle| needle.is_in(&join(rel, name)))
     }
 
     fn matches_name(&self, name: &[u8], kind: Kind) -> bool {
@@ -71,24 +62,15 @@ impl Filter {
     }
 }
 
-impl Needle {
-    fn is_in(&self, rel: &[u8], name: &[u8]) -> bool {
-        let mut path = Vec::with_capacity(rel.len() + 1 + name.len());
-        if !rel.is_empty() {
-            path.extend_from_slice(rel);
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        match self {
-            Self::Ascii(needle) => {
-                path.make_ascii_lowercase();
-                memchr::memmem::find(&path, needle).is_some()
-            }
-            Self::Unicode(needle) => String::from_utf8_lossy(&path)
-                .to_lowercase()
-                .contains(needle),
-        }
+/// The path of `name` in the directory at `rel`.
+pub(crate) fn join(rel: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(rel.len() + 1 + name.len());
+    if !rel.is_empty() {
+        path.extend_from_slice(rel);
+        path.push(b'/');
     }
+    path.extend_from_slice(name);
+    path
 }
 
 #[cfg(test)]

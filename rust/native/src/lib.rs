@@ -4,6 +4,8 @@
 //! Banned here: logic. What computes lives in `hutch-core`, which knows no Python.
 
 mod error;
+mod find;
+mod matches;
 mod mkdir;
 mod mounts;
 mod names;
@@ -12,6 +14,7 @@ mod pool;
 mod read;
 mod remove;
 mod stop;
+mod targets;
 mod timestamp;
 mod walk;
 mod write;
@@ -22,6 +25,10 @@ use pyo3::prelude::*;
 mod _native {
     use super::*;
 
+    #[pymodule_export]
+    use crate::find::find;
+    #[pymodule_export]
+    use crate::matches::{MatchReader, Matches};
     #[pymodule_export]
     use crate::mkdir::make_dirs;
     #[pymodule_export]
@@ -38,6 +45,8 @@ mod _native {
     use crate::remove::{Guard, Removal, remove};
     #[pymodule_export]
     use crate::stop::Stop;
+    #[pymodule_export]
+    use crate::targets::targets;
     #[pymodule_export]
     use crate::timestamp::rfc3339;
     #[pymodule_export]

@@ -14,7 +14,7 @@ use crate::error::to_python;
 
 /// A walk under way, with one consumer.
 #[pyclass(frozen)]
-pub(crate) struct Walk(walk::Walk);
+pub(crate) struct Walk(pub(crate) walk::Walk);
 
 /// Counts of what a walk did.
 #[pyclass(frozen, get_all)]
@@ -86,6 +86,10 @@ impl Walk {
 
     fn fileno(&self) -> i32 {
         self.0.event().as_raw_fd()
+    }
+
+    fn directory(&self) -> Option<i32> {
+        self.0.directory().map(|directory| directory.as_raw_fd())
     }
 
     fn stop(&self) {

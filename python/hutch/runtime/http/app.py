@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http import mkdir, openapi, raw, read, remove, stat, system, walk, write
+from hutch.runtime.http import mkdir, openapi, raw, read, remove, search, stat, system, walk, write
 from hutch.runtime.http.answers import quart_app, refuse_large
 from hutch.runtime.http.auth import Tokens, local_path, require_token
 from hutch.runtime.http.cors import Headers, Origins
@@ -30,6 +30,7 @@ TABLE: Final = Table(
             *write.ROUTES,
             *mkdir.ROUTES,
             *remove.ROUTES,
+            *search.ROUTES,
         )
     )
 )

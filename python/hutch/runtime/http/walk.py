@@ -17,10 +17,11 @@ from hutch.server.streaming import Exchange, respond
 from hutch.wire.errors import Failure
 from hutch.wire.walk import Listing, WalkQuery
 
-_PROGRESS = b'{"event":"progress"}\n'
+PROGRESS = b'{"event":"progress"}\n'
 
 
-def _error_line(failure: Failure) -> bytes:
+def error_line(failure: Failure) -> bytes:
+    """The last line of a stream that cannot be completed."""
     return (
         msgspec.json.encode({"event": "error", "error": failure.message, "code": failure.code})
         + b"\n"
@@ -44,9 +45,9 @@ async def stream_files(runtime: Runtime, call: Call[WalkQuery], exchange: Exchan
         status=200,
         headers=[(b"content-type", b"application/x-ndjson"), NO_STORE],
         source=runtime.walks.open(call.asked, "stream"),
-        keepalive=_PROGRESS,
+        keepalive=PROGRESS,
         keepalive_after=runtime.config.limits.silence_seconds,
-        error_line=_error_line,
+        error_line=error_line,
     )
 
 

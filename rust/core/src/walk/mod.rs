@@ -7,6 +7,7 @@
 //! A walk is resumable: when its feed is full it parks and holds no thread.
 //! Source: wire contract, section 2, "List and stream".
 
+mod find;
 mod frontier;
 mod judge;
 mod list;
@@ -15,11 +16,15 @@ mod output;
 mod read;
 mod send;
 mod stream;
+mod targets;
+mod visit;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+pub use find::Wanted;
 
 use crate::directory;
 use crate::entry::Spelling;
@@ -74,6 +79,26 @@ pub struct Options {
     pub content_limit: u64,
     /// Entries of a list; a stream has no limit.
     pub entry_limit: usize,
+}
+
+impl Options {
+    /// A whole tree, whose entries' names and types alone count.
+    pub fn names(root: Vec<u8>, rules: RuleOptions, filter: Filter) -> Self {
+        Self {
+            root,
+            form: Form::Stream,
+            light: true,
+            include_hash: false,
+            include_content: false,
+            include_extensions: false,
+            filter,
+            rules,
+            max_depth: u32::MAX,
+            content_budget: 0,
+            content_limit: 0,
+            entry_limit: 0,
+        }
+    }
 }
 
 /// Counts of what a walk did.
@@ -140,6 +165,41 @@ impl Walk {
     /// [`Error::Os`] where the process is out of descriptors.
     pub fn start(options: Options) -> Result<Self> {
         let form = options.form;
+        Self::run(options, |common| {
+            if form == Form::Stream {
+                Arc::new(stream::Stream::new(common))
+            } else {
+                Arc::new(list::List::new(common))
+            }
+        })
+    }
+
+    /// Starts a filename search; its batches are one JSON object. Hidden are files and
+    /// directories whose name begins with a dot.
+    ///
+    /// # Errors
+    /// As [`Walk::start`].
+    pub fn find(options: Options, include_hidden: bool, wanted: Wanted) -> Result<Self> {
+        Self::run(options, |common| {
+            let find = find::Find::new(wanted);
+            Arc::new(visit::Visit::new(common, find, include_hidden))
+        })
+    }
+
+    /// Starts looking for what a content search is to search: batches of words for ripgrep's
+    /// command line, each `paths, NUL, NUL, globs` with a NUL between two words, or, beginning
+    /// with a NUL, `E` or `W`, a path, a NUL and words: an error or a warning.
+    ///
+    /// # Errors
+    /// As [`Walk::start`].
+    pub fn targets(options: Options, include_hidden: bool) -> Result<Self> {
+        Self::run(options, |common| {
+            let targets = targets::Targets::new();
+            Arc::new(visit::Visit::new(common, targets, include_hidden))
+        })
+    }
+
+    fn run(options: Options, job: impl FnOnce(Arc<Common>) -> Arc<dyn WalkJob>) -> Result<Self> {
         let common = Arc::new(Common {
             budget: AtomicU64::new(options.content_budget),
             options,
@@ -151,11 +211,7 @@ impl Walk {
             opens: AtomicU64::default(),
             stats: AtomicU64::default(),
         });
-        let job: Arc<dyn WalkJob> = if form == Form::Stream {
-            Arc::new(stream::Stream::new(Arc::clone(&common)))
-        } else {
-            Arc::new(list::List::new(Arc::clone(&common)))
-        };
+        let job = job(Arc::clone(&common));
         Arc::clone(&job).resume();
         Ok(Self { job, common })
     }
@@ -172,6 +228,11 @@ impl Walk {
     /// The descriptor that becomes readable after [`Taken::Wait`].
     pub fn event(&self) -> BorrowedFd<'_> {
         self.common.feed.event()
+    }
+
+    /// The listed directory, open, once the first batch was there.
+    pub fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.common.ground.get().map(|ground| ground.root.as_fd())
     }
 
     /// Ends the walk at its next entry and frees what it had queued.

@@ -372,13 +372,16 @@ pub(super) fn append_facts(out: &mut Vec<u8>, facts: &Facts, room: &[u8]) {
 
 /// Appends `"path":...,"error":...`: what could not be read, and why.
 pub(super) fn append_error(out: &mut Vec<u8>, path: &[u8], errno: Errno) {
+    append_notice(out, path, "error", &words_of(errno));
+}
+
+/// What an errno means, in words.
+pub(super) fn words_of(errno: Errno) -> String {
     let text = std::io::Error::from(errno).to_string();
-    let words = text
-        .split(" (os error")
+    text.split(" (os error")
         .next()
         .unwrap_or_default()
-        .to_lowercase();
-    append_notice(out, path, "error", &words);
+        .to_lowercase()
 }
 
 /// Appends `"path":...,"KEY":...`: something to be told about a path.

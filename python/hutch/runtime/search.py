@@ -1,0 +1,468 @@
+"""Content search: a query in, batches of a finished answer out.
+
+Belongs here: which processes run, what they are handed, how what they print becomes an answer,
+and how they end. Banned here: looking into what they print (the extension does), how a process
+is started (`ripgrep`). Source: wire contract, section 3.
+
+The walk hands over what a listing shows, in batches; as many ripgreps as there are cores search
+a batch each. Everything happens in `pull`, in the task of whoever asks: no process is read while
+the client does not take, and none outlives the `async with`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import select
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import trio
+from msgspec import UNSET
+
+from hutch import _native
+from hutch.runtime import ripgrep
+from hutch.runtime.lanes import Lane
+from hutch.runtime.ripgrep import Ripgrep, Ripgreps
+from hutch.wire import search as wire
+from hutch.wire.config import Limits
+from hutch.wire.errors import Failure, from_os_error
+from hutch.wire.search import SearchQuery, SearchStreamQuery, Summary
+
+_PIPE_BYTES: Final = 256 * 1024
+_PIECE_BYTES: Final = 256 * 1024
+_SAID_BYTES: Final = 64 * 1024
+_MOST_PROCESSES: Final = 8
+_END_SECONDS: Final = 2.0
+_LANE: Final = 8
+
+# `./a: Permission denied (os error 13)`; some versions put `rg: ` or more words in between.
+_COMPLAINT: Final = re.compile(
+    rb"(?:rg: )?(?:\./)?(?P<path>.+?): (?:.*: )?(?P<words>[^:]+) \(os error (?P<errno>\d+)\)"
+)
+# ripgrep could not read all, or not even begin.
+_FAILED: Final = 2
+_NO_SUCH_FILE: Final = b"2"
+
+
+@dataclass(eq=False)
+class _Child:
+    """One ripgrep, and what it said on its standard error."""
+
+    process: trio.Process
+    reader: _native.MatchReader
+    open: set[int] = field(default_factory=set)
+    said: bytearray = field(default_factory=bytearray)
+    is_silent: bool = True
+
+    def streams(self) -> tuple[Any, Any]:
+        return self.process.stdout, self.process.stderr
+
+
+class Search:
+    """A search under way: a `Source` of batches, closed by `Searches.open`."""
+
+    def __init__(
+        self,
+        query: SearchQuery | SearchStreamQuery,
+        limits: Limits,
+        program: Ripgrep,
+        targets: _Targets,
+        deadline: float,
+    ) -> None:
+        self._query = query
+        self._limits = limits
+        self._is_stream = isinstance(query, SearchStreamQuery)
+        self._words: list[str | bytes] = [program.path, *ripgrep.arguments(query)]
+        self._targets = targets
+        self._matches = _native.Matches(
+            stream=self._is_stream,
+            max_results=query.max_results,
+            context_lines=query.context_lines,
+            most_bytes=limits.search_answer_bytes,
+        )
+        self._width = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+        self._children: dict[int, _Child] = {}
+        self._running: list[_Child] = []
+        self._started = 0
+        self._ready: deque[bytes] = deque()
+        self._is_begun = self._is_over = self._is_stopped = False
+        self._began = time.monotonic()
+        self._deadline = deadline
+        self._poll = select.epoll()
+
+    async def pull(self) -> bytes | None:
+        """The next batch, None at the end.
+
+        Raises `Failure`: bad_request (the expression, a glob), not_found, timeout, bad_gateway
+        where ripgrep fails.
+        """
+        while not self._ready:
+            if self._is_over:
+                return None
+            with trio.move_on_at(self._deadline):
+                await self._step()
+                continue
+            raise _late(self._query)
+        return self._ready.popleft()
+
+    async def _step(self) -> None:
+        """One round; whoever cancels it loses nothing."""
+        for child in [one for one in self._running if not one.open]:
+            self._settle(child, await child.process.wait())
+        await self._start_more()
+        if self._running or not self._targets.is_over:
+            await trio.lowlevel.wait_readable(self._poll.fileno())
+            for number, _ in self._poll.poll(0):
+                self._heed(number)
+        lines = self._matches.take_lines()
+        if lines:
+            self._begin()
+            self._ready.append(lines)
+        if self._matches.is_capped() or (self._targets.is_over and not self._running):
+            for child in self._running:
+                ripgrep.kill(child.process)
+            self._finish()
+
+    async def _start_more(self) -> None:
+        while len(self._running) < self._width and not self._targets.is_over:
+            batch = self._targets.take()
+            if batch is not None:
+                await self._start(batch)
+            elif not self._targets.is_over:
+                self._await_targets()
+                return
+        if self._targets.is_over and self._started == 0:
+            # Nothing to search; a broken expression is told all the same.
+            await self._start(b"/dev/null\0\0")
+
+    async def _start(self, batch: bytes) -> None:
+        paths, _, globs = batch.partition(b"\0\0")
+        words = [*self._words, *(b"--glob=" + one for one in globs.split(b"\0") if one), "--"]
+        # Shielded: a batch that was taken must be searched.
+        with trio.CancelScope(shield=True):
+            process = await ripgrep.start(
+                [*words, *paths.split(b"\0")],
+                directory=self._targets.directory(),
+                memory_bytes=self._limits.search_memory_bytes,
+            )
+        self._started += 1
+        child = _Child(process, self._matches.reader(self._targets.directory()))
+        self._running.append(child)
+        for stream in child.streams():
+            number = stream.fileno()
+            _widen(number)
+            child.open.add(number)
+            self._children[number] = child
+            self._poll.register(number, select.EPOLLIN)
+
+    def _await_targets(self) -> None:
+        """Once: nobody looks at batches while enough processes run."""
+        number = self._targets.fileno()
+        try:
+            self._poll.register(number, select.EPOLLIN | select.EPOLLONESHOT)
+        except FileExistsError:
+            self._poll.modify(number, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def _heed(self, number: int) -> None:
+        child = self._children.get(number)
+        if child is None:
+            return
+        piece = os.read(number, _PIECE_BYTES)
+        if not piece:
+            self._poll.unregister(number)
+            del self._children[number]
+            child.open.remove(number)
+        elif number == child.streams()[1].fileno():
+            child.said += piece[: _SAID_BYTES - len(child.said)]
+        else:
+            child.is_silent = False
+            self._feed(child, piece)
+
+    def _feed(self, child: _Child, piece: bytes) -> None:
+        try:
+            child.reader.feed(piece)
+        except ValueError as error:
+            raise Failure("bad_gateway", f"ripgrep printed what is no message: {error}") from error
+
+    def _settle(self, child: _Child, code: int) -> None:
+        """Takes leave of a process that has ended, and hears how it went."""
+        self._running.remove(child)
+        for stream in child.streams():
+            stream.close()
+        if self._matches.is_capped():
+            return
+        if code in {0, 1, _FAILED} and child.reader.is_complete():
+            self._note(bytes(child.said))
+            return
+        raise self._failure(child, code)
+
+    def _failure(self, child: _Child, code: int) -> Failure:
+        said = child.said.decode("utf-8", "replace").strip()
+        if code < 0:
+            return Failure("bad_gateway", f"ripgrep was ended by signal {-code}: {said[:500]}")
+        if code == _FAILED and child.is_silent and self._query.regex:
+            return Failure("bad_request", f"q: {said}")
+        return Failure("bad_gateway", f"ripgrep failed with {code}: {said[:500]}")
+
+    def _note(self, said: bytes) -> None:
+        for line in filter(None, said.split(b"\n")):
+            match = _COMPLAINT.fullmatch(line)
+            if match is None:
+                self._targets.tell("error", self._targets.base, line.decode("utf-8", "replace"))
+            elif match["errno"] != _NO_SUCH_FILE:
+                path = os.path.join(self._targets.base, match["path"])  # noqa: PTH118  # bytes
+                self._targets.tell("error", path, match["words"].decode("ascii", "replace").lower())
+
+    def _begin(self) -> None:
+        if self._is_stream and not self._is_begun:
+            self._is_begun = True
+            self._ready.append(wire.start_line(self._query, self._targets.base))
+
+    def _summary(self) -> Summary:
+        lines, files = self._matches.counts()
+        why = self._matches.capped_by()
+        return Summary(
+            total_matches=lines,
+            total_files=files,
+            capped=why is not None,
+            capped_by=UNSET if why is None else why,
+            elapsed_ms=round((time.monotonic() - self._began) * 1000),
+        )
+
+    def _finish(self) -> None:
+        self._is_over = True
+        self._begin()
+        errors, warnings = self._targets.errors, self._targets.warnings
+        if self._is_stream:
+            for event, told in (("error", errors), ("warning", warnings)):
+                self._ready.extend(wire.event_line(event, one) for one in told)
+            self._ready.append(wire.done_line(self._summary()))
+            return
+        self._ready.append(wire.before_results(self._query, self._targets.base))
+        self._ready.extend(self._matches.finish(_PIECE_BYTES))
+        self._ready.append(wire.after_results(self._summary(), errors, warnings))
+
+    def stop(self) -> None:
+        """Ends every process and the walk, at once; may be called more than once."""
+        if self._is_stopped:
+            return
+        self._is_stopped = self._is_over = True
+        self._ready.clear()
+        trio.lowlevel.notify_closing(self._poll.fileno())
+        self._poll.close()
+        for child in self._running:
+            ripgrep.kill(child.process)
+        self._targets.stop()
+
+    async def close(self) -> list[trio.Process]:
+        """Stops, and reaps every process; gives those that even a SIGKILL has not ended."""
+        self.stop()
+        left = []
+        with trio.CancelScope(shield=True):
+            for child in self._running:
+                with trio.move_on_after(_END_SECONDS):
+                    await child.process.wait()
+                if child.process.returncode is None:
+                    left.append(child.process)
+                for stream in child.streams():
+                    stream.close()
+        return left
+
+
+class _Targets:
+    """What is to be searched: batches of words, from the walk or one file; and what went wrong."""
+
+    def __init__(self, base: bytes) -> None:
+        self.base = base
+        self.is_over = False
+        self.errors: list[dict[str, object]] = []
+        self.warnings: list[dict[str, object]] = []
+
+    def take(self) -> bytes | None:
+        """A batch; None where none is ready, or `is_over`. Raises `Failure`."""
+        raise NotImplementedError
+
+    def fileno(self) -> int:
+        """What becomes readable once a batch is ready."""
+        raise NotImplementedError
+
+    def directory(self) -> int:
+        """The descriptor of the directory that paths are relative to, once there was a batch."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Ends it."""
+        raise NotImplementedError
+
+    def tell(self, kind: str, path: bytes, words: str) -> None:
+        """Notes an error or a warning, up to the bound."""
+        into = self.errors if kind == "error" else self.warnings
+        if len(into) < wire.MOST_TOLD:
+            into.append(wire.told(path, "error" if kind == "error" else "message", words))
+
+
+class _Tree(_Targets):
+    """A directory, as the walk hands it over."""
+
+    def __init__(self, query: SearchQuery | SearchStreamQuery) -> None:
+        super().__init__(query.path)
+        self._first: bytes | None = None
+        self._walk = _native.targets(
+            query.path,
+            file_types=query.file_types,
+            include_hidden=query.include_hidden,
+            use_gitignore=not query.no_gitignore,
+            ignore_patterns=[one.encode() for one in query.ignore_patterns],
+        )
+
+    async def begin(self) -> None:
+        """Waits until it is known whether there is a directory. Raises OSError, `Failure`."""
+        while (batch := self._try_next()) is None:
+            await trio.lowlevel.wait_readable(self.fileno())
+        self._first = batch
+
+    def take(self) -> bytes | None:
+        while (batch := self._next()) is not None:
+            if not batch:
+                self.is_over = True
+                return None
+            if not batch.startswith(b"\0"):
+                return batch
+            path, _, words = batch[2:].partition(b"\0")
+            kind = "error" if batch[1:2] == b"E" else "warning"
+            self.tell(kind, path, words.decode("utf-8", "replace"))
+        return None
+
+    def _next(self) -> bytes | None:
+        first, self._first = self._first, None
+        return self._try_next() if first is None else first
+
+    def _try_next(self) -> bytes | None:
+        try:
+            return self._walk.try_next()
+        except ValueError as error:
+            raise Failure("bad_request", f"ignore_patterns: {error}") from error
+
+    def fileno(self) -> int:
+        return self._walk.fileno()
+
+    def directory(self) -> int:
+        directory = self._walk.directory()
+        if directory is None:
+            raise AssertionError("asked before there was a batch")
+        return directory
+
+    def stop(self) -> None:
+        # Before the descriptor closes, or epoll would wait for a number that is reused.
+        trio.lowlevel.notify_closing(self._walk.fileno())
+        self._walk.stop()
+
+
+class _File(_Targets):
+    """One file: who names it wants it, whatever the rules say of it."""
+
+    def __init__(self, path: bytes, directory: int) -> None:
+        base, _, name = path.rpartition(b"/")
+        super().__init__(base or b"/")
+        self._batch: bytes | None = b"./" + name + b"\0\0"
+        self._directory = directory
+
+    def take(self) -> bytes | None:
+        batch, self._batch = self._batch, None
+        self.is_over = batch is None
+        return batch
+
+    def fileno(self) -> int:
+        raise AssertionError("it is always ready")
+
+    def directory(self) -> int:
+        return self._directory
+
+    def stop(self) -> None:
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
+
+
+class Searches:
+    """The service that searches in files."""
+
+    def __init__(self, limits: Limits, ripgreps: Ripgreps) -> None:
+        self._limits = limits
+        self._ripgreps = ripgreps
+        self._lane = Lane(_LANE)
+        self._under_way = 0
+        # What a hung mount keeps alive beyond SIGKILL; looked at with each search.
+        self._left: list[trio.Process] = []
+
+    @asynccontextmanager
+    async def open(self, query: SearchQuery | SearchStreamQuery) -> AsyncIterator[Search]:
+        """A search under way; none of its processes is left afterwards.
+
+        Raises `Failure`: bad_request, not_found, forbidden, rate_limited, unavailable without a
+        ripgrep, bad_gateway where it does not work.
+        """
+        wire.check_search(query)
+        self._left = [one for one in self._left if one.poll() is None]
+        if self._under_way >= self._limits.searches:
+            raise Failure("rate_limited", f"{self._under_way} searches are under way; try again")
+        self._under_way += 1
+        try:
+            program = await self._ripgreps.find()
+            deadline = trio.current_time() + (query.timeout or float("inf"))
+            with trio.move_on_at(deadline) as looking:
+                targets = await self._targets(query)
+            if looking.cancelled_caught:
+                raise _late(query)
+            search = Search(query, self._limits, program, targets, deadline)
+            try:
+                yield search
+            finally:
+                self._left += await search.close()
+        finally:
+            self._under_way -= 1
+
+    async def _targets(self, query: SearchQuery | SearchStreamQuery) -> _Targets:
+        tree = _Tree(query)
+        try:
+            await tree.begin()
+        except BaseException as error:
+            tree.stop()
+            if isinstance(error, NotADirectoryError):
+                return await self._file(query.path)
+            if isinstance(error, OSError):
+                raise from_os_error(error, path=query.path) from error
+            raise
+        return tree
+
+    async def _file(self, path: bytes) -> _File:
+        try:
+            return _File(path, await self._lane.look(partial(_parent_of, path)))
+        except OSError as error:
+            raise from_os_error(error, path=path) from error
+
+
+def _late(query: SearchQuery | SearchStreamQuery) -> Failure:
+    return Failure(
+        "timeout", f"the search took longer than {query.timeout} s; narrow it, or give timeout"
+    )
+
+
+def _parent_of(path: bytes, _stop: _native.Stop) -> int:
+    """The open directory of a regular file that can be read. Raises OSError."""
+    os.close(_native.open_regular(path, at_once=False))
+    parent = path.rpartition(b"/")[0] or b"/"
+    return os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _widen(pipe: int) -> None:
+    """A larger pipe, so that a process is woken less often; the system's limit may refuse."""
+    with suppress(PermissionError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
