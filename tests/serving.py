@@ -68,7 +68,7 @@ def serving(
         f"--ready-file={ready}",
         *options,
     ]
-    env = {**os.environ, "HUTCH_TOKEN": token, **(environment or {})}
+    env = {**os.environ, **_nowhere(directory), "HUTCH_TOKEN": token, **(environment or {})}
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, env=env, cwd="/")
     try:
@@ -83,6 +83,13 @@ def serving(
             process.kill()
             process.wait()
             raise
+
+
+def _nowhere(directory: Path) -> dict[str, str]:
+    """No test downloads from the Internet, or puts a program where others find it."""
+    place = directory / "bin"
+    place.mkdir(exist_ok=True)
+    return {"HUTCH_RIPGREP_URL": "http://127.0.0.1:9", "HUTCH_RIPGREP_DIR": str(place)}
 
 
 def _wait_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import fcntl
 import os
 import re
 import select
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -93,7 +92,7 @@ class Search:
         self._started = 0
         self._ready: deque[bytes] = deque()
         self._is_begun = self._is_over = self._is_stopped = False
-        self._began = time.monotonic()
+        self._began = trio.current_time()
         self._deadline = deadline
         self._poll = select.epoll()
 
@@ -233,7 +232,6 @@ class Search:
             total_files=files,
             capped=why is not None,
             capped_by=UNSET if why is None else why,
-            elapsed_ms=round((time.monotonic() - self._began) * 1000),
         )
 
     def _finish(self) -> None:
@@ -243,7 +241,8 @@ class Search:
         if self._is_stream:
             for event, told in (("error", errors), ("warning", warnings)):
                 self._ready.extend(wire.event_line(event, one) for one in told)
-            self._ready.append(wire.done_line(self._summary()))
+            elapsed = round((trio.current_time() - self._began) * 1000)
+            self._ready.append(wire.done_line(self._summary(), elapsed_ms=elapsed))
             return
         self._ready.append(wire.before_results(self._query, self._targets.base))
         self._ready.extend(self._matches.finish(_PIECE_BYTES))
@@ -273,6 +272,9 @@ class Search:
                     left.append(child.process)
                 for stream in child.streams():
                     stream.close()
+        # By hand: what an exception's traceback still refers to holds descriptors.
+        self._running.clear()
+        self._children.clear()
         return left
 
 
@@ -314,7 +316,7 @@ class _Tree(_Targets):
     def __init__(self, query: SearchQuery | SearchStreamQuery) -> None:
         super().__init__(query.path)
         self._first: bytes | None = None
-        self._walk = _native.targets(
+        self._walk: _native.Walk | None = _native.targets(
             query.path,
             file_types=query.file_types,
             include_hidden=query.include_hidden,
@@ -346,23 +348,30 @@ class _Tree(_Targets):
 
     def _try_next(self) -> bytes | None:
         try:
-            return self._walk.try_next()
+            return self._under_way().try_next()
         except ValueError as error:
             raise Failure("bad_request", f"ignore_patterns: {error}") from error
 
     def fileno(self) -> int:
-        return self._walk.fileno()
+        return self._under_way().fileno()
 
     def directory(self) -> int:
-        directory = self._walk.directory()
+        directory = self._under_way().directory()
         if directory is None:
             raise AssertionError("asked before there was a batch")
         return directory
 
+    def _under_way(self) -> _native.Walk:
+        if self._walk is None:
+            raise AssertionError("asked after it was stopped")
+        return self._walk
+
     def stop(self) -> None:
-        # Before the descriptor closes, or epoll would wait for a number that is reused.
-        trio.lowlevel.notify_closing(self._walk.fileno())
-        self._walk.stop()
+        walk, self._walk = self._walk, None
+        if walk is not None:
+            # Before the descriptor closes, or epoll would wait for a number that is reused.
+            trio.lowlevel.notify_closing(walk.fileno())
+            walk.stop()
 
 
 class _File(_Targets):

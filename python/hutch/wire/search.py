@@ -113,7 +113,6 @@ class SearchAnswer(Struct, frozen=True, kw_only=True):
     total_matches: int
     total_files: int
     capped: bool
-    elapsed_ms: int
     success: Literal[True] = True
     path_b64: str | UnsetType = UNSET
     base_b64: str | UnsetType = UNSET
@@ -168,7 +167,6 @@ class Summary(Struct, frozen=True, kw_only=True):
     total_matches: int
     total_files: int
     capped: bool
-    elapsed_ms: int
     capped_by: Literal["max_results", "size"] | UnsetType = UNSET
 
 
@@ -223,9 +221,9 @@ def event_line(event: str, fields: PathFields | dict[str, Any]) -> bytes:
     return msgspec.json.encode({"event": event, **fields}) + b"\n"
 
 
-def done_line(summary: Summary) -> bytes:
+def done_line(summary: Summary, *, elapsed_ms: int) -> bytes:
     """The last line of a stream."""
-    return event_line("done", msgspec.to_builtins(summary))
+    return event_line("done", {**msgspec.to_builtins(summary), "elapsed_ms": elapsed_ms})
 
 
 def _base_fields(base: bytes) -> dict[str, str]:

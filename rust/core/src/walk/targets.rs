@@ -120,6 +120,9 @@ impl Visitor for Targets {
             }
         } else {
             collected.path(rel, None);
+            if !collected.globs.is_empty() && !notes.globs.is_empty() {
+                collected.globs.push(0);
+            }
             collected.globs.extend_from_slice(&notes.globs);
             collected.words += notes.words;
             collected.files += notes.shown;
