@@ -8,6 +8,7 @@ from __future__ import annotations
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http.table import Call, Route
 from hutch.runtime.http.walk import PROGRESS, error_line
+from hutch.server.answers import NO_STORE
 from hutch.server.streaming import Exchange, respond
 from hutch.wire.search import (
     FindAnswer,
@@ -19,7 +20,7 @@ from hutch.wire.search import (
     SearchStreamQuery,
 )
 
-_JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+_JSON = [(b"content-type", b"application/json"), NO_STORE]
 
 
 async def search(runtime: Runtime, call: Call[SearchQuery], exchange: Exchange) -> None:
@@ -36,7 +37,7 @@ async def stream_search(
         await respond(
             exchange,
             status=200,
-            headers=[(b"content-type", b"application/x-ndjson")],
+            headers=[(b"content-type", b"application/x-ndjson"), NO_STORE],
             source=source,
             keepalive=PROGRESS,
             keepalive_after=runtime.config.limits.silence_seconds,
