@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from benches.bench import Row
-from benches.rows import contents, floors, listing, million, small
+from benches.rows import contents, floors, listing, million, small, stalled
 
 ROWS: Final[dict[str, Row]] = {
     "floors": floors.floors,
@@ -24,5 +24,6 @@ ROWS: Final[dict[str, Row]] = {
     "content": contents.content,
     "small": small.small,
     "beside": small.beside,
+    "stalled": stalled.stalled,
     "idle": small.idle,
 }
