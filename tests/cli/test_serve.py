@@ -273,6 +273,20 @@ BAD_OPTIONS = {
     "token file missing": (["--token-file=/nope"], {}, "/nope"),
     "port": (["--port=65536"], {}, "port"),
     "limit": (["--body-bytes=-1"], {}, "body-bytes"),
+    "limit that is no number": (["--silence-seconds=nan"], {}, "silence-seconds"),
+    "endless limit": (["--grace-seconds=inf"], {}, "grace-seconds"),
+    "limit over what the kernel counts": (["--send-idle-seconds=1e9"], {}, "send-idle-seconds"),
+    "host that is none": (["--port=0", "--host=nonsense.invalid"], {}, "nonsense.invalid:0"),
+    "host of somebody else": (["--port=0", "--host=192.0.2.1"], {}, "192.0.2.1:0"),
+    "empty host": (["--port=0", "--host="], {}, "--host"),
+    "origin": (["--allow-origin=\u00e9"], {}, "--allow-origin"),
+    "origin with a path": (["--allow-origin=https://a/b"], {}, "--allow-origin"),
+    "origin without a scheme": (["--allow-origin=page.example"], {}, "--allow-origin"),
+    "working directory": (["--cwd=/nope"], {}, "/nope"),
+    "ready file": (["--port=0", "--ready-file=/nope/ready"], {}, "/nope"),
+    "state directory that is a file": (["--port=0", "--state-dir=/etc/passwd"], {}, "/etc/passwd"),
+    "state directory that cannot be": (["--port=0", "--state-dir=/proc/x"], {}, "/proc/x"),
+    "token of several lines": ([], {"HUTCH_TOKEN": "abc\ndef0123456789abc"}, "HUTCH_TOKEN"),
     "limit in the environment": ([], {"HUTCH_BODY_BYTES": "x"}, "HUTCH_BODY_BYTES"),
 }
 
@@ -344,6 +358,22 @@ def test_sigterm_ends_it_whatever_clients_do(tmp_path: Path, tree: Path) -> None
         os.kill(target.pid, signal.SIGTERM)
         eventually(lambda: not _lives(target), seconds=12)
         assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("origin", ["*", "https://page.example", "http://localhost:3000"])
+def test_a_page_may_read_every_answer_and_error(tmp_path: Path, tree: Path, origin: str) -> None:
+    page = "https://any.example" if origin == "*" else origin
+    with serving(tmp_path, f"--allow-origin={origin}") as target:
+        headers = {"Origin": page, "Authorization": f"Bearer {target.token}"}
+        paths = {f"/files/stream?path={tree}": 200, "/files/read": 400, "/nope": 404}
+        for path, status in paths.items():
+            answer = httpx2.get(f"{target.url}{path}", headers=headers)
+            assert answer.status_code == status
+            assert answer.headers["access-control-allow-origin"] == origin
+            assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
+            assert "access-control-allow-credentials" not in answer.headers
+        answer = httpx2.get(f"{target.url}/files", headers={"Origin": page})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, origin)
 
 
 def test_origins_are_configured(tmp_path: Path) -> None:

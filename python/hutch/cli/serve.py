@@ -16,7 +16,15 @@ import click
 
 from hutch.cli.log import PatientHandler
 from hutch.cli.secrets import take_from_environment
-from hutch.wire.config import RIPGREP_URL, Config, Limits, check_limits, limit_fields
+from hutch.wire.config import (
+    RIPGREP_URL,
+    Config,
+    Limits,
+    check_host,
+    check_limits,
+    check_origins,
+    limit_fields,
+)
 from hutch.wire.errors import Failure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,12 +123,12 @@ def serve(
     try:
         config = _config(
             given,
-            host=host,
+            host=check_host(host),
             port=port,
             token_file=token_file,
             state_dir=state_dir,
             cwd=cwd or _default_cwd(),
-            allow_origins=allow_origins,
+            allow_origins=check_origins(allow_origins),
             ready_file=ready_file,
             ripgrep_url=ripgrep_url,
             ripgrep_dir=ripgrep_dir.absolute(),

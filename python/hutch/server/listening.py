@@ -42,10 +42,17 @@ _PASSING: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errn
 
 @contextmanager
 def open_listeners(host: str, port: int, limits: Limits) -> Iterator[list[socket.socket]]:
-    """Sockets that listen on host and port, closed at the end. Raises OSError: port taken."""
+    """Sockets that listen on host and port, closed at the end.
+
+    Raises OSError, which names both: a port that is taken, an address that is none.
+    """
     config = Config()
-    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
-    sockets = config.create_sockets().insecure_sockets
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    config.bind = [bind]
+    try:
+        sockets = config.create_sockets().insecure_sockets
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {bind}: {error.strerror}") from error
     try:
         for one in sockets:
             # Hypercorn passes listeners on to worker processes; ours must reach no child.

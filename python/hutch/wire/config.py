@@ -11,14 +11,22 @@ value, the field's text says so.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from hutch.wire.errors import Failure
+from hutch.wire.paths import shorten
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
+# Eleven days. The kernel counts TCP_USER_TIMEOUT in milliseconds and 31 bits.
+MOST_SECONDS: Final = 1_000_000
+# What JSON numbers hold exactly.
+MOST_BYTES: Final = 2**53
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 
 RIPGREP_URL: Final = "https://github.com/BurntSushi/ripgrep/releases/download"
 
@@ -112,9 +120,31 @@ def _limit_field(one: dataclasses.Field[Any]) -> LimitField:
 
 
 def check_limits(limits: Limits) -> Limits:
-    """`limits` itself. Raises `Failure` (bad_request) for one that is not positive."""
+    """`limits` itself. Raises `Failure` (bad_request) for one out of range."""
     for one in limit_fields():
         value = getattr(limits, one.name)
-        if not value > 0:
-            raise Failure("bad_request", f"{one.option}: {value}; give a positive number")
+        most = MOST_SECONDS if one.kind is float else MOST_BYTES
+        if not 0 < value <= most:
+            raise Failure(
+                "bad_request", f"{one.option}: {value}; give a positive number, at most {most}"
+            )
     return limits
+
+
+def check_host(host: str) -> str:
+    """`host` itself. Raises `Failure` (bad_request) for an empty one, which would mean them all."""
+    if not host.strip():
+        raise Failure("bad_request", "--host: empty; give 0.0.0.0 to listen on every address")
+    return host
+
+
+def check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """`origins` themselves. Raises `Failure` (bad_request) for what no browser sends."""
+    for one in origins:
+        if one != "*" and not _ORIGIN.fullmatch(one):
+            raise Failure(
+                "bad_request",
+                f"--allow-origin: {shorten(one)}; give '*', or scheme and host in lower case with "
+                "the port if it is an odd one, such as https://app.example:8443",
+            )
+    return origins
