@@ -23,7 +23,17 @@ from hutch.wire import shapes
 pytestmark = pytest.mark.wire
 
 MIB = 2**20
-ROUTES = [one for one in TABLE.routes if one.source != "query"]
+
+
+def takes_path(route: Route) -> bool:
+    return route.shape is not None and any(map(shapes.is_path, types_of(route)))
+
+
+def types_of(route: Route) -> list[inspect.Type]:
+    return [] if route.shape is None else [one.type for one in shapes.fields(route.shape)]
+
+
+ROUTES = [one for one in TABLE.routes if one.source != "query" and takes_path(one)]
 PARAMETRIZED = pytest.mark.parametrize("route", ROUTES, ids=lambda one: f"{one.method} {one.path}")
 
 TYPES = (

@@ -186,7 +186,8 @@ def requests(draw: st.DrawFn) -> Request:
     methods = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "X"])
     method = route.method if route is not None and draw(st.integers(0, 4)) else draw(methods)
     # By what could happen on this path, not by what should: a method that changes something.
-    only_reads = method in ("GET", "HEAD") and not target.endswith(("/files", "/files/stream"))
+    # What walks a tree is not sent over the whole machine either: that would take long.
+    only_reads = method in ("GET", "HEAD") and target.endswith(("/read", "/raw", "/stat"))
     query = draw(queries(route, ANY if only_reads else SAFE))
     headers = draw(st.lists(HEADERS, max_size=3, unique_by=lambda one: one[0]))
     body = b"" if method in ("GET", "HEAD") else draw(bodies(route))
@@ -272,7 +273,9 @@ def test_no_request_is_a_server_error(fuzzed: Target, request: Request) -> None:
         answer = ask(connection, request, fuzzed.token)
     finally:
         connection.close()
-    assert answer.status < 500, answer
+    # An installation has nowhere to download from, and says so.
+    is_upstream = request.target.partition("?")[0].endswith("/files/search/init")
+    assert answer.status < 500 or (is_upstream and answer.status == 502), answer
     assert Path(f"/proc/{fuzzed.pid}").exists()
     if answer.status >= 400 and request.method != "HEAD":
         told = json.loads(answer.body)
