@@ -8,12 +8,14 @@ from typing import Literal, final
 
 __all__ = [
     "DEBUG",
+    "Ended",
     "FileState",
     "Guard",
     "MatchReader",
     "Matches",
     "Pending",
     "Place",
+    "Process",
     "Reading",
     "Removal",
     "Stop",
@@ -33,9 +35,11 @@ __all__ = [
     "may_hang",
     "open_regular",
     "pool_close",
+    "punch_hole",
     "read_at_once",
     "remove",
     "rfc3339",
+    "spawn",
     "targets",
 ]
 
@@ -398,3 +402,64 @@ class MatchReader:
 
 def pool_close() -> None:
     """Ends and joins the thread pool; the next walk makes a new one."""
+
+@final
+class Ended:
+    """How a process ended: by an exit code, or by a signal's number.
+
+    `max_rss_bytes` is never below what the server had when it started the process.
+    """
+
+    @property
+    def code(self) -> int | None: ...
+    @property
+    def signal(self) -> int | None: ...
+    @property
+    def cpu_seconds(self) -> float: ...
+    @property
+    def max_rss_bytes(self) -> int: ...
+
+@final
+class Process:
+    """A child of ours, reached by a descriptor and never by its number.
+
+    Dropping it neither ends it nor waits for it.
+    """
+
+    @property
+    def pid(self) -> int: ...
+    def fileno(self) -> int:
+        """Readable once it has ended."""
+    def try_reap(self) -> Ended | None:
+        """How it ended, None while it runs. To be asked until it says, and then no more."""
+    def signal(self, number: int) -> None:
+        """Raises OSError: ESRCH where it has ended."""
+
+def spawn(
+    file: bytes,
+    arguments: list[bytes],
+    environment: list[bytes],
+    *,
+    directory: bytes,
+    standard: tuple[int, int, int],
+    terminal: bool,
+    cgroup: int | None,
+    user: tuple[int, int, list[int]] | None,
+    descriptors: tuple[int, int] | None,
+) -> Process:
+    """Starts a program in a session of its own, with descriptors 0 to 2 and no others.
+
+    `environment` is all of it, `NAME=value`. With `terminal` descriptor 0 becomes the session's
+    terminal. `cgroup` is a descriptor of a directory of cgroup v2, `user` is (uid, gid, groups),
+    `descriptors` RLIMIT_NOFILE, soft and hard. The calling thread stands still until the program
+    runs: to be called in a lane.
+
+    Raises OSError: `strerror` is the step that failed, one of clone, session, descriptors,
+    limits, user, directory, exec.
+    """
+
+def punch_hole(descriptor: int, size: int) -> None:
+    """Frees the first `size` bytes of a file; all others keep their offsets.
+
+    Raises OSError: EOPNOTSUPP where the file system cannot.
+    """

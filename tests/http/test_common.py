@@ -108,12 +108,21 @@ OWN_HEADERS = {"date", "x-request-id"}
 
 
 TIMES = re.compile(rb'"elapsed_ms":\d+')
+# A task that has ended, for the routes that tell of one.
+TASK = "asked"
+
+
+@pytest.fixture(scope="module")
+def task(client: Client) -> None:
+    body = {"cmd": ["echo", "asked"], "id": TASK, "ttl_seconds": -1}
+    assert client.request("POST", "/exec", body=body).status_code == 200
 
 
 def asked(route: Route, place: Path) -> str:
-    """A request to a GET route that must succeed, by a tree with `file` in it."""
+    """A request to a GET route that must succeed, by a tree with `file` in it, and `task`."""
     listed = route.path in ("/files", "/files/stream", "/files/search/files")
-    return f"{route.path}?q=b&path={quote(str(place if listed else place / 'file'))}"
+    path = quote(str(place if listed else place / "file"))
+    return f"{route.path.replace('{id}', TASK)}?q=b&path={path}&task_id={TASK}"
 
 
 def told(answer: httpx2.Response) -> tuple[int, dict[str, str]]:
@@ -123,10 +132,12 @@ def told(answer: httpx2.Response) -> tuple[int, dict[str, str]]:
     return answer.status_code, kept
 
 
+@pytest.mark.usefixtures("task")
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")
-    good, bad = asked(route, tree), f"{route.path}?path=/nothing/is/here"
+    good = asked(route, tree)
+    bad = good.replace(quote(str(tree)), "/nothing/is/here").replace(TASK, "nobody")
     for path in (good, bad, f"/runtimes/local{good}"):
         get, head = client.http.get(path), client.http.head(path)
         assert told(head) == told(get)
@@ -134,6 +145,7 @@ def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> 
         assert get.content
 
 
+@pytest.mark.usefixtures("task")
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_the_local_spelling_is_the_same(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from hutch import _native
 from hutch.runtime import system
+from hutch.runtime.exec.commands import Commands, open_commands
 from hutch.runtime.find import Finds
 from hutch.runtime.installation import Installations
 from hutch.runtime.mkdir import Mkdirs
@@ -48,6 +49,7 @@ class Runtime:
     searches: Searches
     finds: Finds
     installations: Installations
+    commands: Commands
 
 
 @asynccontextmanager
@@ -61,20 +63,22 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
         locks = Locks()
         ripgreps = Ripgreps(config)
         try:
-            yield Runtime(
-                config=config,
-                instance=secrets.token_hex(8),
-                info=system.runtime_info(),
-                walks=Walks(config.limits),
-                reads=Reads(config.limits),
-                raws=Raws(),
-                stats=Stats(),
-                writes=Writes(config.limits, pending, locks),
-                mkdirs=Mkdirs(),
-                removals=Removals(config.limits, config.state_dir, locks),
-                searches=Searches(config.limits, ripgreps),
-                finds=Finds(),
-                installations=Installations(config, ripgreps, pending),
-            )
+            async with open_commands(config) as commands:
+                yield Runtime(
+                    config=config,
+                    instance=secrets.token_hex(8),
+                    info=system.runtime_info(commands.capabilities),
+                    walks=Walks(config.limits),
+                    reads=Reads(config.limits),
+                    raws=Raws(),
+                    stats=Stats(),
+                    writes=Writes(config.limits, pending, locks),
+                    mkdirs=Mkdirs(),
+                    removals=Removals(config.limits, config.state_dir, locks),
+                    commands=commands,
+                    searches=Searches(config.limits, ripgreps),
+                    finds=Finds(),
+                    installations=Installations(config, ripgreps, pending),
+                )
         finally:
             _native.pool_close()

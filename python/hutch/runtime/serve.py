@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from hutch.runtime.composition import open_runtime
+from hutch.runtime.composition import Runtime, open_runtime
 from hutch.runtime.http.app import Application
 from hutch.runtime.http.auth import Tokens
 from hutch.runtime.state import read_token, write_ready
@@ -60,6 +60,7 @@ async def _serve_runtime(
             reload = _reloading(config, tokens, idle, warn)
             nursery.start_soon(_watch_signals, signals, shutdown, reload)
             nursery.start_soon(_end_anyway, config, shutdown, warn)
+            nursery.start_soon(_end_commands, shutdown, runtime)
             app = Application(runtime, tokens)
             running: Running = await nursery.start(
                 _serve, app, config, shutdown, idle, nursery.cancel_scope
@@ -102,6 +103,12 @@ async def _serve(
     server = ServerConfig(host=config.host, port=config.port, limits=config.limits)
     await serve(app, server, shutdown=shutdown, idle=idle, task_status=task_status)
     all_of_it.cancel()
+
+
+async def _end_commands(shutdown: trio.Event, runtime: Runtime) -> None:
+    # At once, so that who waits for a command hears of its end within the grace.
+    await shutdown.wait()
+    await runtime.commands.end()
 
 
 async def _watch_signals(

@@ -39,8 +39,8 @@ def home() -> str:
     return os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
 
 
-def runtime_info() -> RuntimeInfo:
-    """What this runtime is and can do."""
+def runtime_info(found: tuple[str, ...]) -> RuntimeInfo:
+    """What this runtime is and can do; `found` are capabilities that the machine decides."""
     return RuntimeInfo(
         os=platform.system().lower(),
         arch=platform.machine(),
@@ -48,6 +48,6 @@ def runtime_info() -> RuntimeInfo:
         home=home(),
         shell=login_shell(),
         protocol_version=PROTOCOL_VERSION,
-        capabilities=list(CAPABILITIES),
+        capabilities=[*CAPABILITIES, *found],
         version=version("hutch"),
     )

@@ -12,6 +12,7 @@ import trio
 from hutch.server.gone import ClientGone, RequestStalled
 from hutch.server.streaming import Exchange
 from hutch.wire.config import Limits
+from hutch.wire.errors import Failure
 
 
 class Body:
@@ -43,3 +44,17 @@ class Body:
             if chunk:
                 return chunk
         return None
+
+
+async def read_body(exchange: Exchange, limits: Limits, most: int | None = None) -> bytes:
+    """A small body, whole: at most `most` bytes, else `body_bytes`.
+
+    Raises as `Body.pull` does, and `Failure` (too_large).
+    """
+    limit = limits.body_bytes if most is None else most
+    body, found = Body(exchange, limits), bytearray()
+    while (chunk := await body.pull()) is not None:
+        found += chunk
+        if len(found) > limit:
+            raise Failure("too_large", f"body: over {limit} bytes, the most that is taken at once")
+    return bytes(found)

@@ -69,6 +69,20 @@ class Limits:
     download_idle_seconds: float = _limit(30.0, "a download of which nothing arrives is given up")
     # ripgrep 14.1.1 is 2.5 MB packed and 6 MB unpacked.
     download_bytes: int = _limit(64 * MIB, "largest release archive, and what is taken out of it")
+    exec_tasks: int = _limit(50, "most running commands")
+    exec_finished: int = _limit(10_000, "most finished commands that are remembered")
+    exec_finished_bytes: int = _limit(256 * MIB, "output of finished commands kept together")
+    exec_memory_bytes: int = _limit(256 * KIB, "output of a command in memory, each stream")
+    exec_answer_bytes: int = _limit(4 * MIB, "end of each stream that an answer carries")
+    exec_input_bytes: int = _limit(16 * MIB, "largest piece of input to a command")
+    exec_input_seconds: float = _limit(30.0, "input of which a command takes nothing is given up")
+    exec_drain_seconds: float = _limit(0.1, "output still awaited once a command has exited")
+    exec_kill_seconds: float = _limit(5.0, "from SIGTERM to SIGKILL when a command's time is up")
+    exec_stop_seconds: float = _limit(3.0, "from SIGTERM to SIGKILL when the server ends")
+    exec_silent_seconds: float = _limit(10.0, "a waiting call gets its first sign of life")
+    exec_ttl_seconds: float = _limit(300.0, "a finished command is remembered, if not told")
+    exec_keys: int = _limit(100_000, "most idempotency keys that are remembered")
+    exec_key_seconds: float = _limit(24 * 3600.0, "and for how long")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

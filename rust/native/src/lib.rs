@@ -5,6 +5,7 @@
 
 mod error;
 mod find;
+mod hole;
 mod matches;
 mod mkdir;
 mod mounts;
@@ -13,6 +14,7 @@ mod place;
 mod pool;
 mod read;
 mod remove;
+mod spawn;
 mod stop;
 mod targets;
 mod timestamp;
@@ -27,6 +29,8 @@ mod _native {
 
     #[pymodule_export]
     use crate::find::find;
+    #[pymodule_export]
+    use crate::hole::punch_hole;
     #[pymodule_export]
     use crate::matches::{MatchReader, Matches};
     #[pymodule_export]
@@ -43,6 +47,8 @@ mod _native {
     use crate::read::{Reading, find_at_once, is_made_on_reading, open_regular, read_at_once};
     #[pymodule_export]
     use crate::remove::{Guard, Removal, remove};
+    #[pymodule_export]
+    use crate::spawn::{Ended, Process, spawn};
     #[pymodule_export]
     use crate::stop::Stop;
     #[pymodule_export]

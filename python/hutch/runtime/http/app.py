@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from hutch.runtime.composition import Runtime
+from hutch.runtime.http import exec as commands
 from hutch.runtime.http import mkdir, openapi, raw, read, remove, search, stat, system, walk, write
 from hutch.runtime.http.answers import quart_app, refuse_large
 from hutch.runtime.http.auth import Tokens, local_path, require_token
 from hutch.runtime.http.cors import Headers, Origins
-from hutch.runtime.http.table import Call, Place, StreamHandler, Table
+from hutch.runtime.http.table import Call, Place, Route, StreamHandler, Table
 from hutch.server.answers import respond_bytes, respond_failure
+from hutch.server.bodies import read_body
 from hutch.server.streaming import Exchange
 from hutch.wire import shapes
 from hutch.wire.errors import Failure
@@ -31,6 +33,7 @@ TABLE: Final = Table(
             *mkdir.ROUTES,
             *remove.ROUTES,
             *search.ROUTES,
+            *commands.ROUTES,
         )
     )
 )
@@ -84,15 +87,22 @@ class Application:
         scope = exchange.scope
         route = place.route(scope["method"])
         scope.setdefault("state", {})["route"] = route.path
+        refuse_large(route, scope, self._runtime.config.limits.body_bytes)
         if route.kind == "json":
-            refuse_large(route, scope, self._runtime.config.limits.body_bytes)
             await self._quart(scope, exchange.receive, exchange.send)
             return
-        shape = route.shape
-        asked = None if shape is None else shapes.parse_query(shape, scope["query_string"])
+        asked = await self._asked(route, exchange)
         call = Call(asked, place.params, dict(scope["headers"]))
         handler = cast(StreamHandler, route.handler)
         await handler(self._runtime, call, exchange)
+
+    async def _asked(self, route: Route, exchange: Exchange) -> Any:
+        if route.shape is None:
+            return None
+        if route.source == "query":
+            return shapes.parse_query(route.shape, exchange.scope["query_string"])
+        body = await read_body(exchange, self._runtime.config.limits)
+        return shapes.parse_body(route.shape, body)
 
 
 def _adding(send: Any, extra: Headers) -> Any:

@@ -75,12 +75,13 @@ def _operation(route: Route, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
         content["application/json"] = {"schema": refs[route.answer]}
     elif route.media_type != "application/json":
         content[route.media_type] = {}
+    success = {"description": "Success", "content": content}
     operation: dict[str, Any] = {
         "operationId": _id(route, route.method),
         "summary": route.summary,
         "parameters": _parameters(route),
         "responses": {
-            str(route.status): {"description": "Success", "content": content},
+            **{str(status): success for status in (route.status, *route.other_statuses)},
             "default": {
                 "description": "Failure",
                 "content": {"application/json": {"schema": refs[ErrorBody]}},

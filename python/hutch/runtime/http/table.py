@@ -51,7 +51,8 @@ class Route:
     `kind` json: the handler returns the answer, Quart-Trio carries it. `kind` stream: the
     handler answers by itself through `hutch.server.streaming`, on raw ASGI.
     `shape` is parsed from `source`: the query, the JSON body, or either (a field of the body
-    counts first). A stream route parses its query only; a body it reads itself.
+    counts first). A stream route whose `source` is the query reads its body by itself.
+    `other_statuses` carry the same answer as `status`.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE", "PATCH"]
@@ -63,6 +64,7 @@ class Route:
     source: Literal["query", "body", "either"] = "query"
     answer: type[Struct] | None = None
     status: int = 200
+    other_statuses: tuple[int, ...] = ()
     media_type: str = "application/json"
     request_media_type: str | None = None
     is_open: bool = False

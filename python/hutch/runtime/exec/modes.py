@@ -1,0 +1,159 @@
+"""What a command is run as: by the shell, or word for word; and which file that is.
+
+Belongs here: the rules of `exec_mode` and the search in `PATH`. Banned here: starting anything.
+All of it may wait for a disk: it runs in a lane.
+Source: wire contract, section 4, `exec_mode`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from hutch.wire.errors import Failure
+from hutch.wire.exec import Mode
+from hutch.wire.paths import shorten
+
+SHELL: Final = b"/bin/sh"
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_META: Final = frozenset("\n|&;<>()$`*?[]{}~#!")
+# Redirections with and without the number in front, and with the descriptor behind: `2>&1`.
+_OPERATOR: Final = re.compile(r"\|\|?|\|&|&&?|;|\d*(<|>|>>|<<|<<<|<>|>\||[<>]&(\d+|-)?)|&>>?")
+_RUNS_A_COMMAND: Final = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a program is looked for: the directory it starts in, and its own `PATH`."""
+
+    directory: bytes
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A command as it will be run."""
+
+    mode: Mode
+    file: bytes
+    arguments: list[bytes]
+
+
+def find(words: list[str] | str, asked: Literal["auto", "shell", "direct"], place: Place) -> Found:
+    """The file and its arguments.
+
+    Raises `Failure`: bad_request for an unclosed quote, internal where there is no such program
+    (the contract wants 500).
+    """
+    given = [words] if isinstance(words, str) else words
+    match asked:
+        case "shell":
+            return _shell(given)
+        case "direct":
+            return _direct(_split(given[0]) if len(given) == 1 else given, place)
+        case _:
+            return _auto(words, given, place)
+
+
+def _auto(words: list[str] | str, given: list[str], place: Place) -> Found:
+    if isinstance(words, str):
+        return _shell(given)
+    if len(given) > 1:
+        return _shell(given) if has_operator(given) else _direct(given, place)
+    if names_executable(given[0], place):
+        return _direct(given, place)
+    if _META.intersection(given[0]):
+        return _shell(given)
+    return _direct(_split(given[0]), place)
+
+
+def has_operator(words: list[str]) -> bool:
+    """Whether a word *is* an operator of the shell.
+
+    A `;` that is last, or ends what `-exec` and its like began, belongs to `find`.
+    """
+    pending = False
+    for index, word in enumerate(words):
+        if word in _RUNS_A_COMMAND:
+            pending = True
+        elif word == ";" and (pending or index + 1 == len(words)):
+            pending = False
+        elif _OPERATOR.fullmatch(word):
+            return True
+    return False
+
+
+def _shell(words: list[str]) -> Found:
+    script = " ".join(words)
+    # What begins like an option would be taken for one.
+    guard = [b"--"] if script[:1] in ("-", "+") else []
+    return Found("shell", SHELL, [SHELL, b"-c", *guard, script.encode()])
+
+
+def _split(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise Failure("bad_request", f"cmd: {error}: {shorten(text)}") from None
+    if not words or not words[0]:
+        raise Failure("bad_request", f"cmd: names no program: {shorten(text)}")
+    return words
+
+
+def _direct(words: list[str], place: Place) -> Found:
+    file = locate(words[0], place)
+    return Found("direct", file, [word.encode() for word in words])
+
+
+def names_executable(word: str, place: Place) -> bool:
+    """Whether the word, as it stands, is a program's name."""
+    return any(_is_executable(one) for one in _candidates(word, place))
+
+
+def locate(word: str, place: Place) -> bytes:
+    """The program's file.
+
+    What is there and may not be executed is returned too: executing it says why.
+    Raises `Failure` (internal) where nothing is there.
+    """
+    there = [one for one in _candidates(word, place) if _is_file(one)]
+    best = next((one for one in there if _is_executable(one)), there[0] if there else None)
+    if best is None:
+        raise Failure("internal", f"executable not found: {word[:200]}")
+    return best
+
+
+def _candidates(word: str, place: Place) -> list[bytes]:
+    name = word.encode()
+    if b"/" in name:
+        return [_below(place.directory, name)]
+    if not name:
+        return []
+    # An empty element is the working directory, as POSIX has it.
+    parts = [_below(place.directory, part.encode()) for part in place.path.split(":")]
+    return [_below(part, name) for part in parts]
+
+
+def _below(directory: bytes, name: bytes) -> bytes:
+    return os.path.join(directory, name)  # noqa: PTH118  # Path knows no bytes
+
+
+def _is_file(path: bytes) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116  # as above
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _is_executable(path: bytes) -> bool:
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  # as above
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) and os.access(path, os.X_OK)

@@ -1,0 +1,77 @@
+"""The pipe to a command's standard input.
+
+Belongs here: writing with an idle deadline, in the order in which it was asked for. Banned
+here: where the bytes come from.
+"""
+
+from __future__ import annotations
+
+import os
+
+import trio
+
+from hutch.wire.errors import Failure
+
+_PIECE = 64 * 1024
+
+
+class Stdin:
+    """The writing end, owned."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = trio.Lock()
+        self.is_closed = False
+
+    async def write(self, data: bytes, *, idle_seconds: float, eof: bool = False) -> int:
+        """Writes all of it, then closes if `eof`; how many bytes.
+
+        Raises `Failure`, with the true `bytes_written` in it: timeout where the command takes
+        nothing for `idle_seconds`, conflict where it closed its end, or has ended.
+        """
+        done = 0
+        async with self._lock:
+            rest = memoryview(data)
+            while rest:
+                try:
+                    count = self._write_some(rest)
+                    if count is None:
+                        await self._writable(idle_seconds, done)
+                        continue
+                except (BrokenPipeError, trio.ClosedResourceError):
+                    raise Failure(
+                        "conflict",
+                        f"the command takes no more input; {done} bytes were written",
+                        extra={"bytes_written": done},
+                    ) from None
+                done += count
+                rest = rest[count:]
+                await trio.lowlevel.checkpoint()
+            if eof:
+                self.close()
+        return done
+
+    def _write_some(self, rest: memoryview) -> int | None:
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        try:
+            return os.write(self._descriptor, rest[:_PIECE])
+        except BlockingIOError:
+            return None
+
+    async def _writable(self, idle_seconds: float, done: int) -> None:
+        with trio.move_on_after(idle_seconds) as scope:
+            await trio.lowlevel.wait_writable(self._descriptor)
+        if scope.cancelled_caught:
+            raise Failure(
+                "timeout",
+                f"the command took no input for {idle_seconds:g} s; {done} bytes were written",
+                extra={"bytes_written": done},
+            )
+
+    def close(self) -> None:
+        """Closes it; whoever writes is told. May be called more than once."""
+        if not self.is_closed:
+            self.is_closed = True
+            trio.lowlevel.notify_closing(self._descriptor)
+            os.close(self._descriptor)
