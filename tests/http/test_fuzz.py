@@ -207,7 +207,8 @@ def requests(draw: st.DrawFn) -> Request:
 def queries(draw: st.DrawFn, route: Route | None, places: st.SearchStrategy[bytes]) -> str:
     fields = fields_of(route)
     pairs = []
-    for name in draw(st.lists(st.sampled_from(["path", *fields, "odd"]), max_size=4)):
+    needed = [one for one in fields if fields[one].required and draw(st.integers(0, 4))]
+    for name in needed + draw(st.lists(st.sampled_from(["path", *fields, "odd"]), max_size=4)):
         match name, draw(st.integers(0, 5)):
             case "path", 0:
                 pairs.append((b"path_b64", draw(places.map(b64).map(str.encode) | NO_TWINS)))
