@@ -11,11 +11,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote_from_bytes, urlsplit
+from urllib.parse import quote_from_bytes, unquote, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +27,7 @@ from tests.client import Plain, b64
 from tests.serving import Target, serving
 
 from hutch.runtime.http.app import TABLE
+from hutch.runtime.http.auth import local_path
 from hutch.runtime.http.table import Route
 from hutch.wire import paths, shapes
 
@@ -113,8 +115,16 @@ NO_TWINS = st.binary(max_size=20).filter(_no_base64)
 # --- requests ----------------------------------------------------------------------------------
 
 
+# Whoever adds a room adds it here once its requests cannot leave the test's directory: what runs
+# a command runs whatever a fuzzer makes of one.
+HARMLESS = re.compile(r"/(files|health|runtime|runtimes|desktop|openapi\.json)(/.*)?")
+FUZZED = [one for one in TABLE.routes if HARMLESS.fullmatch(one.path)]
 # Those that ask for something come more often than those that ask for nothing.
-ROUTES = [one for one in TABLE.routes for _ in range(4 if one.shape else 1)]
+ROUTES = [one for one in FUZZED for _ in range(4 if one.shape else 1)]
+
+
+def leads_nowhere(target: str) -> bool:
+    return TABLE.find(local_path(unquote(target))) is None
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,7 @@ ODD_TARGETS = st.one_of(
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
     if draw(st.integers(0, 9)) == 0:
-        target, route = draw(ODD_TARGETS), None
+        target, route = draw(ODD_TARGETS.filter(leads_nowhere)), None
     else:
         route = draw(st.sampled_from(ROUTES))
         target = draw(st.sampled_from(["", "/runtimes/local"])) + route.path
