@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx2
 import pytest
 from tests.client import Client, Wire
+from tests.needed import NEEDED
 from tests.serving import Target
 
 from hutch.runtime.http.app import TABLE
@@ -118,11 +119,17 @@ def task(client: Client) -> None:
     assert client.request("POST", "/exec", body=body).status_code == 200
 
 
-def asked(route: Route, place: Path) -> str:
-    """A request to a GET route that must succeed, by a tree with `file` in it, and `task`."""
-    listed = route.path in ("/files", "/files/stream", "/files/search/files")
-    path = quote(str(place if listed else place / "file"))
-    return f"{route.path.replace('{id}', TASK)}?q=b&path={path}&task_id={TASK}"
+def asked(client: Client, route: Route, place: Path) -> str:
+    """A request to a GET route that must succeed, by a tree with `file` in it, and `task`: for
+    the file, or for the tree where the route lists."""
+    answers = {}
+    for one in (place / "file", place):
+        query = urlencode({**NEEDED, "path": str(one), "task_id": TASK}, safe="/")
+        target = f"{route.path.replace('{id}', TASK)}?{query}"
+        answers[target] = client.http.get(target).status_code
+    good = [one for one in answers if answers[one] == route.status]
+    assert good, answers
+    return good[0]
 
 
 def told(answer: httpx2.Response) -> tuple[int, dict[str, str]]:
@@ -136,7 +143,7 @@ def told(answer: httpx2.Response) -> tuple[int, dict[str, str]]:
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")
-    good = asked(route, tree)
+    good = asked(client, route, tree)
     bad = good.replace(quote(str(tree)), "/nothing/is/here").replace(TASK, "nobody")
     for path in (good, bad, f"/runtimes/local{good}"):
         get, head = client.http.get(path), client.http.head(path)
@@ -149,7 +156,7 @@ def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> 
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_the_local_spelling_is_the_same(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")
-    path = asked(route, tree)
+    path = asked(client, route, tree)
     plain, local = client.http.get(path), client.http.get(f"/runtimes/local{path}")
     assert plain.status_code == 200
     assert told(local) == told(plain)
@@ -212,7 +219,7 @@ def test_answers_are_not_stored(client: Client) -> None:
 def test_only_contents_may_be_kept(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")
     kept = route.path in ("/files/read", "/files/raw")
-    answer = client.http.get(asked(route, tree))
+    answer = client.http.get(asked(client, route, tree))
     assert answer.headers["cache-control"] == ("private, no-cache" if kept else "no-store")
 
 

@@ -1,6 +1,6 @@
 """`GET /files/stat`.
 
-Source: wire contract, section 2, "Stat".
+Belongs here: this row. Source: wire contract, section 2, "Stat".
 """
 
 from __future__ import annotations
