@@ -93,13 +93,17 @@ def test_a_token_is_made_kept_and_used_again(tmp_path: Path) -> None:
     assert len(tokens) == 1
 
 
-def test_a_terminal_is_given_a_curl_line_that_works(tmp_path: Path) -> None:
+GIVEN = {"made": "", "of the environment": "a-token-of-the-environment"}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_terminal_is_given_a_curl_line_that_works(tmp_path: Path, name: str) -> None:
     main, side = pty.openpty()
-    ready = tmp_path / "ready.json"
-    options = ["--port=0", f"--state-dir={tmp_path / 'state'}", f"--ready-file={ready}"]
-    environment = {name: value for name, value in os.environ.items() if name != "HUTCH_TOKEN"}
+    options = ["--port=0", f"--state-dir={tmp_path / 'state'}", "--cwd=it's a & b%41"]
+    (tmp_path / "it's a & b%41").mkdir()
+    environment = os.environ | {"HUTCH_TOKEN": GIVEN[name]}
     process = subprocess.Popen(
-        [*COMMAND, *options, f"--cwd={tmp_path}"], stdout=side, stderr=side, env=environment
+        [*COMMAND, *options], stdout=side, stderr=side, env=environment, cwd=tmp_path
     )
     try:
         os.close(side)
@@ -108,9 +112,10 @@ def test_a_terminal_is_given_a_curl_line_that_works(tmp_path: Path) -> None:
             shown += os.read(main, 65536).decode()
         line = shown[shown.index("curl") :].splitlines()[0]
         answer = subprocess.run(
-            ["/bin/sh", "-c", line], capture_output=True, text=True, check=False
+            ["/bin/sh", "-c", line], capture_output=True, text=True, check=False, env=environment
         )
-        assert answer.stdout.splitlines()[-1].startswith('{"event":"done"'), answer
+        assert answer.stdout.splitlines()[-1] == '{"event":"done","count":0}', answer
+        assert not GIVEN[name] or GIVEN[name] not in shown
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
@@ -275,12 +280,16 @@ def test_a_taken_port_is_said_plainly(tmp_path: Path) -> None:
         done = run(f"--port={target.port}", f"--state-dir={tmp_path / 'two'}")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
-        assert str(target.port) in done.stderr or "in use" in done.stderr
+        assert f"127.0.0.1:{target.port}" in done.stderr
+        assert "give another --port" in done.stderr
 
 
 BAD_OPTIONS = {
     "token too short": (["--port=0"], {"HUTCH_TOKEN": "short"}, "HUTCH_TOKEN"),
-    "token file missing": (["--token-file=/nope"], {}, "/nope"),
+    "token with blanks": (["--port=0"], {"HUTCH_TOKEN": "a token with blanks"}, "without blanks"),
+    "token file missing": (["--token-file=/nope"], {}, "/nope: No such file"),
+    "token file of bytes": (["--token-file=/bin/true"], {}, "/bin/true: not a token"),
+    "ready file": (["--port=0", "--ready-file=/nope/ready"], {}, "Error: /nope/ready: No such"),
     "port": (["--port=65536"], {}, "port"),
     "limit": (["--body-bytes=-1"], {}, "body-bytes"),
     "limit that is no number": (["--silence-seconds=nan"], {}, "silence-seconds"),
@@ -293,7 +302,6 @@ BAD_OPTIONS = {
     "origin with a path": (["--allow-origin=https://a/b"], {}, "--allow-origin"),
     "origin without a scheme": (["--allow-origin=page.example"], {}, "--allow-origin"),
     "working directory": (["--cwd=/nope"], {}, "/nope"),
-    "ready file": (["--port=0", "--ready-file=/nope/ready"], {}, "/nope"),
     "state directory that is a file": (["--port=0", "--state-dir=/etc/passwd"], {}, "/etc/passwd"),
     "state directory that cannot be": (["--port=0", "--state-dir=/proc/x"], {}, "/proc/x"),
     "token of several lines": ([], {"HUTCH_TOKEN": "abc\ndef0123456789abc"}, "HUTCH_TOKEN"),

@@ -11,7 +11,7 @@ import click
 from hutch.cli.serve import serve
 
 
-@click.group()
+@click.group(context_settings={"max_content_width": 100})
 @click.version_option(package_name="hutch")
 def main() -> None:
     """A workspace runtime: the server inside a microVM that gives a coding agent its hands."""

@@ -6,11 +6,15 @@ does (`hutch.runtime.serve`). Source: wire contract, section 0.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote_from_bytes
 
 import click
 
@@ -116,7 +120,12 @@ def serve(
     allow_debug_build: bool,
     **limits: float,
 ) -> None:
-    """Start the runtime."""
+    """Start the runtime.
+
+    Prints its address and, to a terminal, a curl line that works. SIGTERM and SIGINT end it within
+    ten seconds, SIGHUP has it read the token file again. An option counts before its environment
+    variable; a limit in seconds says after how long.
+    """
     # Before anything that might start a thread or log.
     given = take_from_environment("HUTCH_TOKEN")
     _require_server(allow_debug_build=allow_debug_build)
@@ -127,7 +136,7 @@ def serve(
             port=port,
             token_file=token_file,
             state_dir=state_dir,
-            cwd=cwd or _default_cwd(),
+            cwd=(cwd or _default_cwd()).absolute(),
             allow_origins=check_origins(allow_origins),
             ready_file=ready_file,
             ripgrep_url=ripgrep_url,
@@ -138,7 +147,14 @@ def serve(
     except Failure as failure:
         raise click.ClickException(failure.message) from None
     except OSError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_sentence(error)) from None
+
+
+def _sentence(error: OSError) -> str:
+    where = "" if error.filename is None else f"{error.filename}: "
+    is_taken = error.errno == errno.EADDRINUSE
+    out = "; end what listens there, or give another --port (0 picks a free one)"
+    return f"{where}{error.strerror or error}{out if is_taken else ''}"
 
 
 def _require_server(*, allow_debug_build: bool) -> None:
@@ -199,10 +215,14 @@ def _run(config: Config) -> None:
 
 def _greeting(config: Config, url: str) -> list[str]:
     lines = [f"hutch listens on {url}"]
-    if config.token_file is None:
-        return lines
-    # Only to a terminal: elsewhere the output is somebody's log.
+    # The token goes only to a terminal: elsewhere the output is somebody's log.
     if not sys.stdout.isatty():
-        return [*lines, f"the token is in {config.token_file}"]
-    request = f"{url}/files/stream?path={config.cwd}&max_depth=1"
-    return [*lines, f"curl -N -H 'Authorization: Bearer {config.token}' '{request}'"]
+        known = config.token_file
+        return lines if known is None else [*lines, f"the token is in {known}"]
+    path = quote_from_bytes(os.fsencode(config.cwd))
+    request = shlex.quote(f"{url}/files/stream?path={path}&max_depth=1")
+    # One that came by the environment is not shown: whoever gave it may have hidden it.
+    header = '"Authorization: Bearer $HUTCH_TOKEN"'
+    if config.token_file is not None:
+        header = shlex.quote(f"Authorization: Bearer {config.token}")
+    return [*lines, f"curl -N -H {header} {request}"]

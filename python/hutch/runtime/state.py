@@ -53,8 +53,12 @@ def hold_state_dir(path: Path) -> Iterator[Path]:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Puts a 0600 file in place atomically."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Puts a 0600 file in place atomically. Raises OSError naming it."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        error.filename = os.fspath(path)  # what was asked for, not the name on its way
+        raise
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -71,9 +75,9 @@ def read_token(path: Path) -> str:
     printable ASCII.
     """
     try:
-        text = path.read_bytes().decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure("bad_request", f"token file {path}: {error}") from None
+        text = path.read_bytes().decode("ascii", "replace").strip()
+    except OSError as error:
+        raise Failure("bad_request", f"token file {path}: {error.strerror}") from None
     return check_token(text, source=f"token file {path}")
 
 
@@ -82,7 +86,8 @@ def check_token(text: str, *, source: str) -> str:
     if len(text) < _LEAST_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
         raise Failure(
             "bad_request",
-            f"{source}: not a token; give at least {_LEAST_TOKEN} printable ASCII characters",
+            f"{source}: not a token; give at least {_LEAST_TOKEN} printable ASCII characters "
+            "without blanks, such as 'openssl rand -hex 32' prints",
         )
     return text
 

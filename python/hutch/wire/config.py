@@ -49,23 +49,23 @@ class Limits:
     silence_seconds: float = _limit(15.0, "silence after which a stream sends a sign of life")
     send_idle_seconds: float = _limit(300.0, "a response of which nothing is taken is closed")
     stalled_responses: int = _limit(64, "above this many stalled responses the oldest go early")
-    stalled_grace_seconds: float = _limit(30.0, "how soon those may go")
+    stalled_grace_seconds: float = _limit(30.0, "but none that stalled less than this")
     body_idle_seconds: float = _limit(60.0, "a request body of which nothing arrives is given up")
     keep_alive_seconds: float = _limit(75.0, "an idle connection is closed")
-    header_seconds: float = _limit(20.0, "a request line with headers must be complete")
+    header_seconds: float = _limit(20.0, "a request line with headers must be there whole")
     drain_bytes: int = _limit(1 * MIB, "unread request body taken so that an early answer arrives")
-    drain_seconds: float = _limit(2.0, "and for how long")
+    drain_seconds: float = _limit(2.0, "and how long it is taken")
     message_bytes: int = _limit(4 * MIB, "largest WebSocket message")
     ping_seconds: float = _limit(20.0, "a WebSocket is pinged")
     pong_seconds: float = _limit(60.0, "a WebSocket that answers no ping is closed")
-    grace_seconds: float = _limit(5.0, "for what is under way after SIGTERM")
+    grace_seconds: float = _limit(5.0, "for requests under way to finish after SIGTERM")
     delete_seconds: float = _limit(3600.0, "longest removal of one tree")
     searches: int = _limit(64, "content searches at once")
     search_answer_bytes: int = _limit(32 * MIB, "matches in one answer of GET /files/search")
     search_memory_bytes: int = _limit(
         1024 * MIB, "address space of a ripgrep, which holds a line whole"
     )
-    ripgrep_start_seconds: float = _limit(5.0, "rg --version must answer")
+    ripgrep_start_seconds: float = _limit(5.0, "rg --version must have answered")
     download_idle_seconds: float = _limit(30.0, "a download of which nothing arrives is given up")
     # ripgrep 14.1.1 is 2.5 MB packed and 6 MB unpacked.
     download_bytes: int = _limit(64 * MIB, "largest release archive, and what is taken out of it")
@@ -82,7 +82,7 @@ class Limits:
     exec_silent_seconds: float = _limit(10.0, "a waiting call gets its first sign of life")
     exec_ttl_seconds: float = _limit(300.0, "a finished command is remembered, if not told")
     exec_keys: int = _limit(100_000, "most idempotency keys that are remembered")
-    exec_key_seconds: float = _limit(24 * 3600.0, "and for how long")
+    exec_key_seconds: float = _limit(24 * 3600.0, "how long an idempotency key is remembered")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
