@@ -400,6 +400,11 @@ class MatchReader:
     def is_complete(self) -> bool:
         """Whether it said that it was done."""
 
+    def again(self) -> MatchReader:
+        """A reader for a process that searches in place of this one's, which died: what that
+        one told is not told again.
+        """
+
 def pool_close() -> None:
     """Ends and joins the thread pool; the next walk makes a new one."""
 

@@ -31,14 +31,8 @@ LEAST_VERSION: Final = (11, 0, 0)
 # One thread: it prints what it finds at once and holds one line, not a whole file's matches;
 # several processes share the work instead. Rules are applied before it is started (`targets` in
 # the extension), so its own are off. A mapped file that becomes shorter would kill it.
-_FLAGS: Final = (
-    "--json",
-    "--no-config",
-    "--threads=1",
-    "--no-mmap",
-    "--no-ignore",
-    "--max-depth=1",
-)
+_WHERE: Final = ("--no-config", "--threads=1", "--no-ignore", "--max-depth=1")
+_WHAT: Final = ("--json", "--no-mmap")
 
 # Nothing of ours: no token, no RIPGREP_CONFIG_PATH. The C locale for the system's own words.
 _ENVIRONMENT: Final = {"LC_ALL": "C", "PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -132,22 +126,24 @@ class Ripgreps:
         return match[0]
 
 
-def arguments(query: ContentQuery) -> list[str]:
-    """The options that say what is looked for and where, up to the paths."""
-    words = [*_FLAGS, "--case-sensitive" if query.case_sensitive else "--ignore-case"]
-    if query.include_hidden:
-        words.append("--hidden")
+def where(query: ContentQuery) -> list[str]:
+    """The options that say which files of the directories named are searched."""
+    words = [*_WHERE, *(["--hidden"] if query.include_hidden else [])]
+    for one in query.file_types:
+        # A type and no glob: a glob would bring back what is ignored.
+        words.append(f"--type-add=asked:?*.{_any_case(one.removeprefix('.'))}")
+    return [*words, "--type=asked"] if query.file_types else words
+
+
+def what(query: ContentQuery) -> list[str]:
+    """The options that say what is looked for, and how it is told."""
+    words = [*_WHAT, "--case-sensitive" if query.case_sensitive else "--ignore-case"]
     if not query.regex:
         words.append("--fixed-strings")
     if query.whole_word:
         words.append("--word-regexp")
     if query.context_lines:
         words.append(f"--context={query.context_lines}")
-    for one in query.file_types:
-        # A type and no glob: a glob would bring back what is ignored.
-        words.append(f"--type-add=asked:?*.{_any_case(one.removeprefix('.'))}")
-    if query.file_types:
-        words.append("--type=asked")
     return [*words, f"--regexp={query.q}"]
 
 
@@ -179,6 +175,30 @@ async def start(words: Sequence[str | bytes], *, directory: int, memory_bytes: i
     bound = partial(resource.prlimit, process.pid, resource.RLIMIT_AS, (memory_bytes,) * 2)
     _if_there(bound)
     return process
+
+
+async def files(words: Sequence[str | bytes], *, directory: int) -> list[bytes]:
+    """The files that a ripgrep with these words would search. Raises `Failure` (bad_gateway)."""
+    try:
+        done = await trio.run_process(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            cwd=f"/proc/self/fd/{directory}",
+            env=_ENVIRONMENT,
+            start_new_session=True,
+            deliver_cancel=_kill,
+        )
+    except OSError as error:
+        raise Failure("bad_gateway", f"ripgrep cannot be run: {error.strerror}") from error
+    code, said = done.returncode, done.stderr[:500].decode("utf-8", "replace")
+    if code < 0:
+        raise Failure("bad_gateway", f"ripgrep was ended by signal {-code}: {said}")
+    if code not in {0, 1} and not done.stdout and "(os error 2)" not in said:
+        raise Failure("bad_gateway", f"ripgrep failed with {code}: {said}")
+    return list(filter(None, done.stdout.split(b"\0")))
 
 
 def kill(process: trio.Process) -> None:

@@ -16,7 +16,7 @@ import os
 import re
 import select
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +38,8 @@ _PIPE_BYTES: Final = 256 * 1024
 _PIECE_BYTES: Final = 256 * 1024
 _SAID_BYTES: Final = 64 * 1024
 _MOST_PROCESSES: Final = 8
+# Twice what it takes to find one file among those of the largest batch.
+_MOST_DEATHS: Final = 64
 _END_SECONDS: Final = 2.0
 _LANE: Final = 8
 
@@ -50,11 +52,22 @@ _FAILED: Final = 2
 _NO_SUCH_FILE: Final = b"2"
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What one process searches. `reader` is that of the process that died over it, if any."""
+
+    paths: list[bytes]
+    globs: list[bytes]
+    reader: _native.MatchReader | None = None
+    is_file: bool = False
+
+
 @dataclass(eq=False)
 class _Child:
     """One ripgrep, and what it said on its standard error."""
 
     process: trio.Process
+    work: _Work
     reader: _native.MatchReader
     open: set[int] = field(default_factory=set)
     said: bytearray = field(default_factory=bytearray)
@@ -78,7 +91,8 @@ class Search:
         self._query = query
         self._limits = limits
         self._is_stream = isinstance(query, SearchStreamQuery)
-        self._words: list[str | bytes] = [program.path, *ripgrep.arguments(query)]
+        self._where: list[str | bytes] = [program.path, *ripgrep.where(query)]
+        self._words = [*self._where, *ripgrep.what(query)]
         self._targets = targets
         self._matches = _native.Matches(
             stream=self._is_stream,
@@ -89,7 +103,8 @@ class Search:
         self._width = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
         self._children: dict[int, _Child] = {}
         self._running: list[_Child] = []
-        self._started = 0
+        self._started = self._deaths = 0
+        self._again: deque[_Work] = deque()
         self._ready: deque[bytes] = deque()
         self._is_begun = self._is_over = self._is_stopped = False
         self._began = trio.current_time()
@@ -115,6 +130,7 @@ class Search:
         """One round; whoever cancels it loses nothing."""
         for child in [one for one in self._running if not one.open]:
             self._settle(child, await child.process.wait())
+        await self._start_again()
         await self._start_more()
         if self._running or not self._targets.is_over:
             await trio.lowlevel.wait_readable(self._poll.fileno())
@@ -124,7 +140,9 @@ class Search:
         if lines:
             self._begin()
             self._ready.append(lines)
-        if self._matches.is_capped() or (self._targets.is_over and not self._running):
+        if self._matches.is_capped() or (
+            self._targets.is_over and not self._running and not self._again
+        ):
             for child in self._running:
                 ripgrep.kill(child.process)
             self._finish()
@@ -133,26 +151,47 @@ class Search:
         while len(self._running) < self._width and not self._targets.is_over:
             batch = self._targets.take()
             if batch is not None:
-                await self._start(batch)
+                paths, _, globs = batch.partition(b"\0\0")
+                words = list(filter(None, globs.split(b"\0")))
+                await self._start(_Work(paths.split(b"\0"), words, is_file=self._targets.is_file))
             elif not self._targets.is_over:
                 self._await_targets()
                 return
         if self._targets.is_over and self._started == 0:
             # Nothing to search; a broken expression is told all the same.
-            await self._start(b"/dev/null\0\0")
+            await self._start(_Work([b"/dev/null"], [], is_file=True))
 
-    async def _start(self, batch: bytes) -> None:
-        paths, _, globs = batch.partition(b"\0\0")
-        words = [*self._words, *(b"--glob=" + one for one in globs.split(b"\0") if one), "--"]
+    async def _start_again(self) -> None:
+        """Searches in smaller parts where a process died, until it is known over which file."""
+        while self._again and len(self._running) < self._width:
+            work = self._again[0]
+            if len(work.paths) == 1 and not work.is_file:
+                files = await self._files_in(work)
+                work = _Work(files, [], work.reader, is_file=True)
+            self._again.popleft()
+            half = (len(work.paths) + 1) // 2
+            for paths in filter(None, (work.paths[:half], work.paths[half:])):
+                await self._start(_Work(paths, work.globs, work.reader, is_file=work.is_file))
+
+    async def _files_in(self, work: _Work) -> list[bytes]:
+        words = [*self._where, *_globs(work.globs), "--files", "--null", "--", *work.paths]
+        return await ripgrep.files(words, directory=self._targets.directory())
+
+    async def _start(self, work: _Work) -> None:
+        words = [*self._words, *_globs(work.globs), "--"]
         # Shielded: a batch that was taken must be searched.
         with trio.CancelScope(shield=True):
             process = await ripgrep.start(
-                [*words, *paths.split(b"\0")],
+                [*words, *work.paths],
                 directory=self._targets.directory(),
                 memory_bytes=self._limits.search_memory_bytes,
             )
         self._started += 1
-        child = _Child(process, self._matches.reader(self._targets.directory()))
+        if work.reader is None:
+            reader = self._matches.reader(self._targets.directory())
+        else:
+            reader = work.reader.again()
+        child = _Child(process, work, reader)
         self._running.append(child)
         for stream in child.streams():
             number = stream.fileno()
@@ -200,7 +239,15 @@ class Search:
         if code in {0, 1, _FAILED} and child.reader.is_complete():
             self._note(bytes(child.said))
             return
-        raise self._failure(child, code)
+        self._deaths += code < 0
+        if code >= 0 or self._targets.is_file or self._deaths > _MOST_DEATHS:
+            raise self._failure(child, code)
+        if child.work.is_file and len(child.work.paths) == 1:
+            path = os.path.join(self._targets.base, child.work.paths[0].removeprefix(b"./"))  # noqa: PTH118
+            self._targets.tell("error", path, f"ripgrep was ended by signal {-code} over it")
+        else:
+            work = child.work
+            self._again.append(_Work(work.paths, work.globs, child.reader, is_file=work.is_file))
 
     def _failure(self, child: _Child, code: int) -> Failure:
         said = child.said.decode("utf-8", "replace").strip()
@@ -283,7 +330,7 @@ class _Targets:
 
     def __init__(self, base: bytes) -> None:
         self.base = base
-        self.is_over = False
+        self.is_over = self.is_file = False
         self.errors: list[dict[str, object]] = []
         self.warnings: list[dict[str, object]] = []
 
@@ -380,6 +427,7 @@ class _File(_Targets):
     def __init__(self, path: bytes, directory: int) -> None:
         base, _, name = path.rpartition(b"/")
         super().__init__(base or b"/")
+        self.is_file = True
         self._batch: bytes | None = b"./" + name + b"\0\0"
         self._directory = directory
 
@@ -456,6 +504,10 @@ class Searches:
             return _File(path, await self._lane.look(partial(_parent_of, path)))
         except OSError as error:
             raise from_os_error(error, path=path) from error
+
+
+def _globs(globs: list[bytes]) -> Iterator[bytes]:
+    return (b"--glob=" + one for one in globs)
 
 
 def _late(query: SearchQuery | SearchStreamQuery) -> Failure:

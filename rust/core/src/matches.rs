@@ -8,8 +8,9 @@
 //! one [`Matches`]. Source: wire contract, section 3; ripgrep's `grep_printer::JSON`.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -21,6 +22,7 @@ use crate::elide::{Elider, KEPT};
 use crate::entry::append_number;
 use crate::error::{Error, Result};
 use crate::json;
+use crate::pool::lock;
 
 /// The flat list is sent for no more matches than these.
 const FLAT: u64 = 1000;
@@ -77,13 +79,22 @@ pub struct Reader {
     /// The searched directory, to read again what a message was too long for.
     root: Option<OwnedFd>,
     is_complete: bool,
+    delivered: Delivered,
 }
+
+/// The last line that was handed over of each file, [`u64::MAX`] of those that are over: what a
+/// process must not tell again that searches in place of one that died.
+type Delivered = Arc<Mutex<HashMap<Vec<u8>, u64>>>;
 
 /// The file whose matches come.
 #[derive(Debug)]
 struct File {
     path: Vec<u8>,
     is_counted: bool,
+    /// Of the matches that were handed over.
+    last_line: u64,
+    /// Up to here an earlier process handed them over.
+    told_line: u64,
     recent: VecDeque<(u64, Vec<u8>)>,
     waiting: VecDeque<Waiting>,
 }
@@ -176,6 +187,20 @@ impl Matches {
         }
     }
 
+    /// A reader for one that searches again, or in part, where the process of `other` died: what
+    /// that one had told is told once.
+    pub fn reader_after(&self, other: &Reader) -> Reader {
+        if let Some(file) = &other.file {
+            let last = file.last_line.max(file.told_line);
+            lock(&other.delivered).insert(file.path.clone(), last);
+        }
+        let root = other.root.as_ref();
+        Reader {
+            delivered: Arc::clone(&other.delivered),
+            ..self.reader(root.and_then(|root| root.try_clone().ok()))
+        }
+    }
+
     /// Whether there are more matches than the answer may hold: nothing more need be read.
     pub fn is_capped(&self) -> bool {
         self.capped.is_some()
@@ -197,7 +222,7 @@ impl Matches {
     }
 
     fn add(&mut self, file: &mut File, found: Found) {
-        if self.capped.is_some() {
+        if self.capped.is_some() || found.line <= file.told_line {
             return;
         }
         if self
@@ -208,6 +233,7 @@ impl Matches {
             self.capped = Some("max_results");
             return;
         }
+        file.last_line = found.line;
         if self.shape.is_stream {
             self.append_line(&file.path, &found);
         } else if !self.hold(&file.path, found) {
@@ -377,7 +403,12 @@ impl Reader {
             Error::Invalid(format!("{error}: {start}"))
         })?;
         match kind {
-            Kind::Begin => self.file = Some(File::new(&data)?),
+            Kind::Begin => {
+                let mut file = File::new(&data)?;
+                file.told_line = lock(&self.delivered).get(&file.path).copied().unwrap_or(0);
+                file.is_counted = file.told_line > 0;
+                self.file = Some(file);
+            }
             Kind::Match => self.matched(&data, matches)?,
             Kind::Context => {
                 if let Some(file) = &mut self.file {
@@ -388,6 +419,9 @@ impl Reader {
             Kind::End => {
                 if let Some(mut file) = self.file.take() {
                     file.settle(matches, |_| true);
+                    if file.is_counted {
+                        lock(&self.delivered).insert(file.path, u64::MAX);
+                    }
                 }
             }
             Kind::Summary => self.is_complete = true,
@@ -491,6 +525,8 @@ impl File {
         Ok(Self {
             path: bytes.strip_prefix(b"./").unwrap_or(&bytes).to_vec(),
             is_counted: false,
+            last_line: 0,
+            told_line: 0,
             recent: VecDeque::new(),
             waiting: VecDeque::new(),
         })
@@ -699,6 +735,31 @@ mod tests {
                 "{}",
                 text.len()
             );
+        }
+    }
+
+    #[test]
+    fn what_a_process_told_before_it_died_is_told_once() {
+        let lines: Vec<Value> = (1..=4)
+            .map(|at| line("match", at, text("m\n"), &[0]))
+            .collect();
+        let printed = [told(text("./a"), &lines), told(text("./b"), &lines)].concat();
+        let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+        for context in [0, 1] {
+            for cut in 0..printed.len() {
+                let shape = Shape {
+                    is_stream: true,
+                    context,
+                    ..Shape::default()
+                };
+                let mut matches = Matches::new(shape);
+                let mut first = matches.reader(None);
+                first.feed(&printed[..cut], &mut matches).unwrap();
+                let mut second = matches.reader_after(&first);
+                second.feed(&printed, &mut matches).unwrap();
+                assert_eq!(matches.counts(), (8, 2), "{cut}");
+                assert_eq!(count(&matches.take_lines()), 8, "{cut}");
+            }
         }
     }
 

@@ -82,4 +82,12 @@ impl MatchReader {
     fn is_complete(&self) -> bool {
         lock(&self.reader).is_complete()
     }
+
+    fn again(&self) -> Self {
+        let reader = lock(&self.matches).reader_after(&lock(&self.reader));
+        Self {
+            reader: Mutex::new(reader),
+            matches: Arc::clone(&self.matches),
+        }
+    }
 }

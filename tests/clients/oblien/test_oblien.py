@@ -28,7 +28,7 @@ FILE_SECONDS = 120
 INSTALL_SECONDS = 300
 
 # Rooms and methods of the package's client whose endpoints are not there yet.
-LATER = {"search", "terminal", "watcher", "transfer"}
+LATER = {"terminal", "watcher", "transfer"}
 LATER |= {"ws", "proxy", "runtime.ws", "runtime.proxy"}
 
 
