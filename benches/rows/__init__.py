@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from benches.bench import Row
-from benches.rows import contents, floors, listing, million, small, stalled
+from benches.rows import contents, floors, listing, million, search, small, stalled
 
 ROWS: Final[dict[str, Row]] = {
     "floors": floors.floors,
@@ -22,6 +22,9 @@ ROWS: Final[dict[str, Row]] = {
     "hash": contents.hashes,
     "hash-again": contents.hashes_again,
     "content": contents.content,
+    "search": search.search,
+    "search-stream": search.search_stream,
+    "search-files": search.search_files,
     "small": small.small,
     "beside": small.beside,
     "stalled": stalled.stalled,

@@ -131,16 +131,11 @@ def test_links_are_found_and_not_followed(client: Client, tree: Path) -> None:
 def test_names_that_are_not_utf8_are_lost_nowhere(client: Client, tree: Path) -> None:
     trees.build(tree, {"name": "", "caf\udce9/name": "", "name \udcff": ""})
     told = find(client, tree, "name")
-    assert told["files"] == ["name", "name \ufffd", "caf\ufffd/name"] or len(told["files"]) == 3
+    assert told["files"] == ["name", "name \ufffd", "caf\ufffd/name"]
     raw = [base64.urlsafe_b64decode(one + "=" * (-len(one) % 4)) for one in told["files_b64"]]
     assert set(raw) == {b"name", b"caf\xe9/name", b"name \xff"}
     assert [one.decode("utf-8", "replace") for one in raw] == told["files"]
     assert "files_b64" not in find(client, tree, "nothing")
-
-
-def test_directories_that_cannot_be_read_are_told(client: Client, tree: Path) -> None:
-    trees.build(tree, {"name": ""})
-    assert "errors" not in find(client, tree, "name")
 
 
 @pytest.mark.parametrize(

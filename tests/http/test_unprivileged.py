@@ -102,3 +102,23 @@ def test_a_directory_that_may_not_be_read_stops_a_removal_half_way(
     # What could not be looked into is not known.
     assert told["remaining_truncated"] is True
     assert told["removed"] == 3
+
+
+def test_a_search_tells_what_it_may_not_read(plain: Client, tree: Path) -> None:
+    build(tree, {"open/a": "word", "file": "word", "dir/b": "word", "c": "word"})
+    foreign(tree / "file", 0o600)
+    foreign(tree / "dir", 0o700)
+    told = plain.json("/files/search", q="word", path=tree)
+    assert set(told["results"]) == {"open/a", "c"}
+    denied = [{"path": str(tree / name), "error": "permission denied"} for name in ("dir", "file")]
+    assert sorted(told["errors"], key=lambda one: str(one["path"])) == denied
+    lines = plain.lines("/files/search/stream", q="word", path=tree)
+    events = [one for one in lines if one.get("event") == "error"]
+    assert len(events) == 2
+    for name in ("file", "dir"):
+        query: dict[str, object] = {"q": "word", "path": tree / name}
+        assert plain.failure("GET", "/files/search", 403, query=query)["code"] == "forbidden"
+    names = plain.json("/files/search/files", q="c", path=tree)
+    assert (names["files"], names["errors"]) == (["c"], denied[:1])
+    query = {"q": "c", "path": tree / "dir"}
+    plain.failure("GET", "/files/search/files", 403, query=query)
