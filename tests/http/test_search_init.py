@@ -142,7 +142,8 @@ def status(client: Client) -> Json:
 
 
 def nothing_left(target: Target, place: Path) -> bool:
-    rest = {one.name for one in target.state_dir.iterdir()} - {"lock", "pending", "bin", "instance"}
+    others = {"lock", "pending", "bin", "instance", "cgroup", "exec-journal", "tasks"}
+    rest = {one.name for one in target.state_dir.iterdir()} - others
     return (
         not any(place.iterdir()) and not rest and not any((target.state_dir / "pending").iterdir())
     )
