@@ -327,6 +327,7 @@ def test_what_is_no_file_is_400_at_once(client: Client, tree: Path) -> None:
         for query in ({}, {"start_line": 1}, {"encoding": "base64"}):
             told = client.failure("GET", READ, 400, query={"path": place, **query})
             assert str(place) in told["error"]
+            assert ("GET /files lists it" in told["error"]) == place.is_dir()
 
 
 def test_a_fifo_with_a_writer_loses_nothing(client: Client, tree: Path) -> None:

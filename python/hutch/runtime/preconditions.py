@@ -80,7 +80,7 @@ def demand(condition: Condition, state: FileState | None, path: bytes) -> None:
     if refused is None:
         return
     current = None if state is None else state.sha256
-    why = "there is no such file" if state is None else "the file is another by now"
+    why = "there is no such file" if state is None else "it is another by now"
     if refused == "If-None-Match":
         why = "the file is there already"
     raise Failure(

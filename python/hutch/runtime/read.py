@@ -149,6 +149,8 @@ def _failure(error: OSError | ValueError, query: ReadQuery, limit: int) -> Failu
             "bad_request",
             f"not text, it {error}: {path}; give encoding=base64, or GET /files/raw",
         )
+    if error.errno == errno.EISDIR:
+        return Failure("bad_request", f"is a directory: {path}; GET /files lists it")
     if error.errno != errno.EFBIG:
         return from_os_error(error, path=query.path)
     what, less = (

@@ -72,7 +72,7 @@ def _demand_match(version: Version, headers: Mapping[bytes, bytes]) -> None:
     tags = headers.get(b"if-match")
     if tags is not None:
         if not _matches(version, tags, name="If-Match"):
-            raise Failure("precondition_failed", "If-Match: the file is another by now")
+            raise Failure("precondition_failed", "If-Match: it is another by now")
         return
     since = _date(headers.get(b"if-unmodified-since"))
     if since is not None and version.modified > since:

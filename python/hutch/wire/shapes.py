@@ -224,7 +224,8 @@ def decode_object(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise Failure("bad_request", "body: JSON nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Failure("bad_request", f"body: malformed JSON: {error}") from None
+        why = str(error).removeprefix("JSON is malformed: ")
+        raise Failure("bad_request", f"body: malformed JSON: {why}") from None
     if not isinstance(value, dict):
         raise Failure("bad_request", "body: not a JSON object")
     return {name: one for name, one in value.items() if one is not None}
