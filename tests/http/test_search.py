@@ -123,6 +123,18 @@ def test_context_is_what_stands_around(client: Client, tree: Path) -> None:
     assert "before" not in search(client, tree, "match")["results"]["a"][0]
 
 
+def test_long_context_is_cut_and_says_so(client: Client, tree: Path) -> None:
+    long = "é" * 3000
+    (tree / "a").write_text(f"{long}\nword\nx\nword\n{long}\n")
+    first, last = search(client, tree, "word", context_lines=1)["results"]["a"]
+    assert first["before"] == [long[:2000]]
+    assert last["after"] == [long[:2000]]
+    assert first["context_truncated"] is last["context_truncated"] is True
+    assert "text_truncated" not in first
+    plain = search(client, tree, "x", context_lines=1)["results"]["a"][0]
+    assert "context_truncated" not in plain
+
+
 def test_one_entry_for_a_line_at_its_first_column(client: Client, tree: Path) -> None:
     (tree / "a").write_text("ž ab ab\n")
     assert search(client, tree, "ab")["results"] == {
@@ -479,6 +491,17 @@ def test_a_line_that_is_too_long_for_memory_is_told_and_all_others_are_found(
             # By its name it is all that was asked for.
             query: dict[str, object] = {"q": "word", "path": tree / "d15/huge", "timeout": 60}
             client.failure("GET", "/files/search", 502, query=query)
+
+
+def test_an_answer_has_its_bound_and_says_so(tmp_path: Path, tree: Path) -> None:
+    trees.build(tree, {f"f{n:03}": f"word {'x' * 500}\n" * 20 for n in range(100)})
+    with serving(tmp_path / "own", "--search-answer-bytes=100000") as target:
+        with target.client() as one:
+            told = search(one, tree, "word", max_results=1_000_000)
+            assert (told["capped"], told["capped_by"]) == (True, "size")
+            assert 0 < told["total_matches"] == sum(map(len, told["results"].values())) < 200
+            lines = one.lines("/files/search/stream", q="word", path=tree)
+            assert lines[-1]["total_matches"] == len(lines) - 2 == 2000
 
 
 # --- the program -----------------------------------------------------------------------------------

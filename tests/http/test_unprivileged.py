@@ -122,3 +122,13 @@ def test_a_search_tells_what_it_may_not_read(plain: Client, tree: Path) -> None:
     assert (names["files"], names["errors"]) == (["c"], denied[:1])
     query = {"q": "c", "path": tree / "dir"}
     plain.failure("GET", "/files/search/files", 403, query=query)
+
+
+def test_errors_of_a_search_have_their_bound(plain: Client, tree: Path) -> None:
+    build(tree, {f"f{n:04}": "word" for n in range(1100)} | {"open": "word"})
+    for n in range(1100):
+        foreign(tree / f"f{n:04}", 0o600)
+    told = plain.json("/files/search", q="word", path=tree)
+    assert set(told["results"]) == {"open"}
+    assert len(told["errors"]) == 1000
+    assert told["errors_truncated"] is True

@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import select
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import trio
@@ -29,9 +27,10 @@ from hutch import _native
 from hutch.runtime import ripgrep
 from hutch.runtime.lanes import Lane
 from hutch.runtime.ripgrep import Ripgrep, Ripgreps
+from hutch.runtime.targets import Targets, open_targets
 from hutch.wire import search as wire
 from hutch.wire.config import Limits
-from hutch.wire.errors import Failure, from_os_error
+from hutch.wire.errors import Failure
 from hutch.wire.search import SearchQuery, SearchStreamQuery, Summary
 
 _PIPE_BYTES: Final = 256 * 1024
@@ -43,13 +42,8 @@ _MOST_DEATHS: Final = 64
 _END_SECONDS: Final = 2.0
 _LANE: Final = 8
 
-# `./a: Permission denied (os error 13)`; some versions put `rg: ` or more words in between.
-_COMPLAINT: Final = re.compile(
-    rb"(?:rg: )?(?:\./)?(?P<path>.+?): (?:.*: )?(?P<words>[^:]+) \(os error (?P<errno>\d+)\)"
-)
 # ripgrep could not read all, or not even begin.
 _FAILED: Final = 2
-_NO_SUCH_FILE: Final = b"2"
 
 
 @dataclass(frozen=True)
@@ -72,6 +66,7 @@ class _Child:
     open: set[int] = field(default_factory=set)
     said: bytearray = field(default_factory=bytearray)
     is_silent: bool = True
+    is_cut: bool = False
 
     def streams(self) -> tuple[Any, Any]:
         return self.process.stdout, self.process.stderr
@@ -85,7 +80,7 @@ class Search:
         query: SearchQuery | SearchStreamQuery,
         limits: Limits,
         program: Ripgrep,
-        targets: _Targets,
+        targets: Targets,
         deadline: float,
     ) -> None:
         self._query = query
@@ -218,7 +213,9 @@ class Search:
             del self._children[number]
             child.open.remove(number)
         elif number == child.streams()[1].fileno():
-            child.said += piece[: _SAID_BYTES - len(child.said)]
+            room = _SAID_BYTES - len(child.said)
+            child.said += piece[:room]
+            child.is_cut |= len(piece) > room
         else:
             child.is_silent = False
             self._feed(child, piece)
@@ -237,13 +234,13 @@ class Search:
         if self._matches.is_capped():
             return
         if code in {0, 1, _FAILED} and child.reader.is_complete():
-            self._note(bytes(child.said))
+            self._targets.note(bytes(child.said), is_cut=child.is_cut)
             return
         self._deaths += code < 0
         if code >= 0 or self._targets.is_file or self._deaths > _MOST_DEATHS:
             raise self._failure(child, code)
         if child.work.is_file and len(child.work.paths) == 1:
-            path = os.path.join(self._targets.base, child.work.paths[0].removeprefix(b"./"))  # noqa: PTH118
+            path = self._targets.absolute(child.work.paths[0])
             self._targets.tell("error", path, f"ripgrep was ended by signal {-code} over it")
         else:
             work = child.work
@@ -256,15 +253,6 @@ class Search:
         if code == _FAILED and child.is_silent and self._query.regex:
             return Failure("bad_request", f"q: {said}")
         return Failure("bad_gateway", f"ripgrep failed with {code}: {said[:500]}")
-
-    def _note(self, said: bytes) -> None:
-        for line in filter(None, said.split(b"\n")):
-            match = _COMPLAINT.fullmatch(line)
-            if match is None:
-                self._targets.tell("error", self._targets.base, line.decode("utf-8", "replace"))
-            elif match["errno"] != _NO_SUCH_FILE:
-                path = os.path.join(self._targets.base, match["path"])  # noqa: PTH118  # bytes
-                self._targets.tell("error", path, match["words"].decode("ascii", "replace").lower())
 
     def _begin(self) -> None:
         if self._is_stream and not self._is_begun:
@@ -279,6 +267,7 @@ class Search:
             total_files=files,
             capped=why is not None,
             capped_by=UNSET if why is None else why,
+            errors_truncated=self._targets.is_cut or UNSET,
         )
 
     def _finish(self) -> None:
@@ -325,129 +314,6 @@ class Search:
         return left
 
 
-class _Targets:
-    """What is to be searched: batches of words, from the walk or one file; and what went wrong."""
-
-    def __init__(self, base: bytes) -> None:
-        self.base = base
-        self.is_over = self.is_file = False
-        self.errors: list[dict[str, object]] = []
-        self.warnings: list[dict[str, object]] = []
-
-    def take(self) -> bytes | None:
-        """A batch; None where none is ready, or `is_over`. Raises `Failure`."""
-        raise NotImplementedError
-
-    def fileno(self) -> int:
-        """What becomes readable once a batch is ready."""
-        raise NotImplementedError
-
-    def directory(self) -> int:
-        """The descriptor of the directory that paths are relative to, once there was a batch."""
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """Ends it."""
-        raise NotImplementedError
-
-    def tell(self, kind: str, path: bytes, words: str) -> None:
-        """Notes an error or a warning, up to the bound."""
-        into = self.errors if kind == "error" else self.warnings
-        if len(into) < wire.MOST_TOLD:
-            into.append(wire.told(path, "error" if kind == "error" else "message", words))
-
-
-class _Tree(_Targets):
-    """A directory, as the walk hands it over."""
-
-    def __init__(self, query: SearchQuery | SearchStreamQuery) -> None:
-        super().__init__(query.path)
-        self._first: bytes | None = None
-        self._walk: _native.Walk | None = _native.targets(
-            query.path,
-            file_types=query.file_types,
-            include_hidden=query.include_hidden,
-            use_gitignore=not query.no_gitignore,
-            ignore_patterns=[one.encode() for one in query.ignore_patterns],
-        )
-
-    async def begin(self) -> None:
-        """Waits until it is known whether there is a directory. Raises OSError, `Failure`."""
-        while (batch := self._try_next()) is None:
-            await trio.lowlevel.wait_readable(self.fileno())
-        self._first = batch
-
-    def take(self) -> bytes | None:
-        while (batch := self._next()) is not None:
-            if not batch:
-                self.is_over = True
-                return None
-            if not batch.startswith(b"\0"):
-                return batch
-            path, _, words = batch[2:].partition(b"\0")
-            kind = "error" if batch[1:2] == b"E" else "warning"
-            self.tell(kind, path, words.decode("utf-8", "replace"))
-        return None
-
-    def _next(self) -> bytes | None:
-        first, self._first = self._first, None
-        return self._try_next() if first is None else first
-
-    def _try_next(self) -> bytes | None:
-        try:
-            return self._under_way().try_next()
-        except ValueError as error:
-            raise Failure("bad_request", f"ignore_patterns: {error}") from error
-
-    def fileno(self) -> int:
-        return self._under_way().fileno()
-
-    def directory(self) -> int:
-        directory = self._under_way().directory()
-        if directory is None:
-            raise AssertionError("asked before there was a batch")
-        return directory
-
-    def _under_way(self) -> _native.Walk:
-        if self._walk is None:
-            raise AssertionError("asked after it was stopped")
-        return self._walk
-
-    def stop(self) -> None:
-        walk, self._walk = self._walk, None
-        if walk is not None:
-            # Before the descriptor closes, or epoll would wait for a number that is reused.
-            trio.lowlevel.notify_closing(walk.fileno())
-            walk.stop()
-
-
-class _File(_Targets):
-    """One file: who names it wants it, whatever the rules say of it."""
-
-    def __init__(self, path: bytes, directory: int) -> None:
-        base, _, name = path.rpartition(b"/")
-        super().__init__(base or b"/")
-        self.is_file = True
-        self._batch: bytes | None = b"./" + name + b"\0\0"
-        self._directory = directory
-
-    def take(self) -> bytes | None:
-        batch, self._batch = self._batch, None
-        self.is_over = batch is None
-        return batch
-
-    def fileno(self) -> int:
-        raise AssertionError("it is always ready")
-
-    def directory(self) -> int:
-        return self._directory
-
-    def stop(self) -> None:
-        if self._directory >= 0:
-            os.close(self._directory)
-            self._directory = -1
-
-
 class Searches:
     """The service that searches in files."""
 
@@ -475,7 +341,7 @@ class Searches:
             program = await self._ripgreps.find()
             deadline = trio.current_time() + (query.timeout or float("inf"))
             with trio.move_on_at(deadline) as looking:
-                targets = await self._targets(query)
+                targets = await open_targets(query, self._lane)
             if looking.cancelled_caught:
                 raise _late(query)
             search = Search(query, self._limits, program, targets, deadline)
@@ -486,25 +352,6 @@ class Searches:
         finally:
             self._under_way -= 1
 
-    async def _targets(self, query: SearchQuery | SearchStreamQuery) -> _Targets:
-        tree = _Tree(query)
-        try:
-            await tree.begin()
-        except BaseException as error:
-            tree.stop()
-            if isinstance(error, NotADirectoryError):
-                return await self._file(query.path)
-            if isinstance(error, OSError):
-                raise from_os_error(error, path=query.path) from error
-            raise
-        return tree
-
-    async def _file(self, path: bytes) -> _File:
-        try:
-            return _File(path, await self._lane.look(partial(_parent_of, path)))
-        except OSError as error:
-            raise from_os_error(error, path=path) from error
-
 
 def _globs(globs: list[bytes]) -> Iterator[bytes]:
     return (b"--glob=" + one for one in globs)
@@ -514,13 +361,6 @@ def _late(query: SearchQuery | SearchStreamQuery) -> Failure:
     return Failure(
         "timeout", f"the search took longer than {query.timeout} s; narrow it, or give timeout"
     )
-
-
-def _parent_of(path: bytes, _stop: _native.Stop) -> int:
-    """The open directory of a regular file that can be read. Raises OSError."""
-    os.close(_native.open_regular(path, at_once=False))
-    parent = path.rpartition(b"/")[0] or b"/"
-    return os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _widen(pipe: int) -> None:

@@ -4,7 +4,8 @@ Belongs here: the queries of both modes, the answers as the published schema (th
 `results` and of `files` are made by the extension, finished), and the fields around `results`.
 Banned here: running anything. Source: wire contract, section 3; reference, "Search".
 
-`errors` and `warnings` hold at most a thousand each. `capped_by` says which bound was met:
+`errors` and `warnings` hold at most a thousand each, and `errors_truncated` says where that was
+too few. `capped_by` says which bound was met:
 `max_results`, or `size` where the answer would have become too large to hold; the stream has
 no such bound.
 """
@@ -88,6 +89,7 @@ class Match(Struct, frozen=True, kw_only=True):
     column: int
     text: str
     text_truncated: bool | UnsetType = UNSET
+    context_truncated: bool | UnsetType = UNSET
     lossy: bool | UnsetType = UNSET
     before: list[str] | UnsetType = UNSET
     after: list[str] | UnsetType = UNSET
@@ -118,6 +120,7 @@ class SearchAnswer(Struct, frozen=True, kw_only=True):
     base_b64: str | UnsetType = UNSET
     matches: list[FlatMatch] | UnsetType = UNSET
     capped_by: Literal["max_results", "size"] | UnsetType = UNSET
+    errors_truncated: bool | UnsetType = UNSET
     errors: list[WalkError] | UnsetType = UNSET
     warnings: list[WalkWarning] | UnsetType = UNSET
 
@@ -137,6 +140,7 @@ class FindAnswer(Struct, frozen=True, kw_only=True):
     success: Literal[True] = True
     path_b64: str | UnsetType = UNSET
     files_b64: list[str] | UnsetType = UNSET
+    errors_truncated: bool | UnsetType = UNSET
     errors: list[WalkError] | UnsetType = UNSET
     warnings: list[WalkWarning] | UnsetType = UNSET
 
@@ -168,6 +172,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     total_files: int
     capped: bool
     capped_by: Literal["max_results", "size"] | UnsetType = UNSET
+    errors_truncated: bool | UnsetType = UNSET
 
 
 def check_search(query: ContentQuery) -> None:

@@ -22,6 +22,7 @@ pub mod inline;
 pub mod json;
 pub mod lines;
 pub mod matches;
+mod message;
 pub mod mkdir;
 pub mod mounts;
 pub mod names;

@@ -7,30 +7,25 @@
 //! Several processes may search at once, each with a [`Reader`] of its own; their matches meet in
 //! one [`Matches`]. Source: wire contract, section 3; ripgrep's `grep_printer::JSON`.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::clip::{self, Clip};
-use crate::directory;
-use crate::elide::{Elider, KEPT};
+use crate::clip::Clip;
+use crate::elide::Elider;
 use crate::entry::append_number;
 use crate::error::{Error, Result};
 use crate::json;
+use crate::message::{Data, Kind, Message, clip_of, far};
 use crate::pool::lock;
 
 /// The flat list is sent for no more matches than these.
 const FLAT: u64 = 1000;
 /// What a match costs beyond its own bytes.
 const EACH: usize = 96;
-/// How much of a match's text tells that the file is read at the right place.
-const PROOF: usize = 64;
-
 /// What an answer looks like.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape {
@@ -95,7 +90,7 @@ struct File {
     last_line: u64,
     /// Up to here an earlier process handed them over.
     told_line: u64,
-    recent: VecDeque<(u64, Vec<u8>)>,
+    recent: VecDeque<(u64, Clip)>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -103,70 +98,8 @@ struct File {
 #[derive(Debug)]
 struct Waiting {
     found: Found,
-    after: Vec<Vec<u8>>,
-}
-
-#[derive(Deserialize)]
-struct Message<'m> {
-    #[serde(rename = "type")]
-    kind: Kind,
-    #[serde(borrow)]
-    data: Data<'m>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Begin,
-    Match,
-    Context,
-    End,
-    Summary,
-}
-
-#[derive(Deserialize)]
-struct Data<'m> {
-    #[serde(borrow, default)]
-    path: Option<Text<'m>>,
-    #[serde(borrow, default)]
-    lines: Option<Text<'m>>,
-    #[serde(default)]
-    line_number: Option<u64>,
-    #[serde(default)]
-    absolute_offset: Option<u64>,
-    #[serde(borrow, default)]
-    submatches: Vec<Submatch<'m>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Text<'m> {
-    Text(#[serde(borrow)] Cow<'m, str>),
-    Bytes(#[serde(borrow)] Cow<'m, str>),
-}
-
-#[derive(Deserialize)]
-struct Submatch<'m> {
-    #[serde(borrow, rename = "match")]
-    text: Text<'m>,
-    start: usize,
-}
-
-impl Text<'_> {
-    fn bytes(&self) -> Result<Cow<'_, [u8]>> {
-        match self {
-            Self::Text(text) => Ok(Cow::Borrowed(text.as_bytes())),
-            Self::Bytes(encoded) => STANDARD
-                .decode(encoded.as_bytes())
-                .map(Cow::Owned)
-                .map_err(|error| Error::Invalid(format!("no base64: {error}"))),
-        }
-    }
-}
-
-/// Whether the message may have held more of a line: an escape has up to six bytes.
-fn is_cut(line: &[u8]) -> bool {
-    line.len() >= KEPT / 6 && line.last() != Some(&b'\n')
+    after: Vec<Clip>,
+    is_cut: bool,
 }
 
 impl Matches {
@@ -276,13 +209,20 @@ impl Matches {
     /// Appends `"results":{...}` with its files in order, and `,"matches":[...]` where there are
     /// few enough, and hands each piece of about `most` bytes to `take`.
     pub fn finish(&mut self, most: usize, mut take: impl FnMut(Vec<u8>)) {
+        let mut files = std::mem::take(&mut self.files);
+        let mut flat = Vec::new();
+        if self.total <= FLAT {
+            append_flat(&mut flat, &files);
+        }
         let mut out = b"\"results\":{".to_vec();
-        let files = std::mem::take(&mut self.files);
-        for (at, (path, founds)) in files.iter().enumerate() {
-            out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
-            json::escape(&mut out, path);
+        let mut is_first = true;
+        // What is written is freed: the answer is never held twice.
+        while let Some((path, founds)) = files.pop_first() {
+            out.extend_from_slice(if is_first { b"\"" } else { b",\"" });
+            is_first = false;
+            json::escape(&mut out, &path);
             out.extend_from_slice(b"\":[");
-            for (at, found) in founds.iter().enumerate() {
+            for (at, found) in founds.into_iter().enumerate() {
                 out.extend_from_slice(if at == 0 { b"{" } else { b",{" });
                 found.append(&mut out);
                 out.push(b'}');
@@ -293,9 +233,7 @@ impl Matches {
             out.push(b']');
         }
         out.push(b'}');
-        if self.total <= FLAT {
-            append_flat(&mut out, &files);
-        }
+        out.append(&mut flat);
         take(out);
     }
 }
@@ -360,18 +298,21 @@ impl Found {
         }
     }
 
-    /// Appends `,"key":[lines]`, each the inside of a JSON string.
-    fn append_context<'l>(&mut self, key: &str, lines: impl Iterator<Item = &'l Vec<u8>>) {
+    /// Appends `,"key":[lines]`; whether one of them is cut.
+    fn append_context<'l>(&mut self, key: &str, lines: impl Iterator<Item = &'l Clip>) -> bool {
         let out = &mut self.fields;
+        let mut is_cut = false;
         out.extend_from_slice(b",\"");
         out.extend_from_slice(key.as_bytes());
         out.extend_from_slice(b"\":[");
         for (at, line) in lines.enumerate() {
             out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
-            out.extend_from_slice(line);
+            out.extend_from_slice(&line.escaped);
             out.push(b'"');
+            is_cut |= line.is_cut;
         }
         out.push(b']');
+        is_cut
     }
 }
 
@@ -413,7 +354,7 @@ impl Reader {
             Kind::Context => {
                 if let Some(file) = &mut self.file {
                     let (line, clip) = (data.line()?, clip_of(&data, 0)?);
-                    file.line(line, clip.escaped, self.context, matches);
+                    file.line(line, clip, self.context, matches);
                 }
             }
             Kind::End => {
@@ -446,74 +387,16 @@ impl Reader {
         }
         let first = line.saturating_sub(self.context);
         let before = file.recent.iter().filter(|(number, _)| *number >= first);
-        found.append_context("before", before.map(|(_, text)| text));
-        file.line(line, clip.escaped, self.context, matches);
+        let before = before.map(|(_, text)| text);
+        let is_cut = found.append_context("before", before);
+        file.line(line, clip, self.context, matches);
         file.waiting.push_back(Waiting {
             found,
             after: Vec::new(),
+            is_cut,
         });
         Ok(())
     }
-}
-
-impl Data<'_> {
-    fn line(&self) -> Result<u64> {
-        self.line_number
-            .ok_or_else(|| Error::Invalid("a line without its number".to_owned()))
-    }
-}
-
-fn clip_of(data: &Data<'_>, at: usize) -> Result<Clip> {
-    let Some(lines) = &data.lines else {
-        return Err(Error::Invalid("a line without its text".to_owned()));
-    };
-    let line = lines.bytes()?;
-    let mut clip = clip::around(clip::without_end(&line), at);
-    clip.is_cut |= is_cut(&line);
-    Ok(clip)
-}
-
-/// The text around a match so far into its line that the message was cut before it: read from
-/// the file, or where that does not have it there (it changed, it is no UTF-8), what matched.
-fn far(root: Option<&OwnedFd>, path: &[u8], data: &Data<'_>, at: usize) -> Result<Option<Clip>> {
-    let (Some(lines), Some(first)) = (&data.lines, data.submatches.first()) else {
-        return Ok(None);
-    };
-    let line = lines.bytes()?;
-    let length = line.len();
-    if !is_cut(&line) || at + clip::REACH.1 <= length {
-        return Ok(None);
-    }
-    let wanted = first.text.bytes()?;
-    let place = data.absolute_offset.unwrap_or(0) + at as u64;
-    let start = place
-        .saturating_sub(clip::REACH.0 as u64)
-        .max(data.absolute_offset.unwrap_or(0));
-    let lead = usize::try_from(place - start).unwrap_or(0);
-    let read = root.and_then(|root| read_at(root, path, start, lead + clip::REACH.1));
-    let proof = &wanted[..wanted.len().min(PROOF)];
-    let mut clip = match read {
-        Some(bytes)
-            if bytes
-                .get(lead..)
-                .is_some_and(|rest| rest.starts_with(proof)) =>
-        {
-            let end = memchr::memchr(b'\n', &bytes[lead..]).map_or(bytes.len(), |end| lead + end);
-            clip::around(clip::without_end(&bytes[..end]), lead)
-        }
-        _ if at < length => return Ok(None),
-        _ => clip::around(&wanted, 0),
-    };
-    clip.is_cut = true;
-    Ok(Some(clip))
-}
-
-fn read_at(root: &OwnedFd, path: &[u8], at: u64, most: usize) -> Option<Vec<u8>> {
-    let file = directory::open_file(root.as_fd(), path).ok()?;
-    let mut bytes = vec![0; most];
-    let count = rustix::io::pread(file, bytes.as_mut_slice(), at).ok()?;
-    bytes.truncate(count);
-    Some(bytes)
 }
 
 impl File {
@@ -533,7 +416,7 @@ impl File {
     }
 
     /// A line in whose context matches may be, and which may be in the context of others.
-    fn line(&mut self, number: u64, text: Vec<u8>, context: u64, matches: &mut Matches) {
+    fn line(&mut self, number: u64, text: Clip, context: u64, matches: &mut Matches) {
         for one in &mut self.waiting {
             if number - one.found.line.min(number) <= context {
                 one.after.push(text.clone());
@@ -549,11 +432,16 @@ impl File {
     /// Hands over the matches whose context is complete.
     fn settle(&mut self, matches: &mut Matches, is_over: impl Fn(&Waiting) -> bool) {
         while self.waiting.front().is_some_and(&is_over) {
-            let Some(Waiting { mut found, after }) = self.waiting.pop_front() else {
+            let Some(mut one) = self.waiting.pop_front() else {
                 return;
             };
-            found.append_context("after", after.iter());
-            matches.add(self, found);
+            let found = &mut one.found;
+            if found.append_context("after", one.after.iter()) || one.is_cut {
+                found
+                    .fields
+                    .extend_from_slice(b",\"context_truncated\":true");
+            }
+            matches.add(self, one.found);
         }
     }
 }

@@ -221,6 +221,9 @@ impl Visitor for Find {
             b"false"
         });
         told.append(&mut out);
+        if told.counts.iter().any(|count| *count > MOST_TOLD) {
+            out.extend_from_slice(b",\"errors_truncated\":true");
+        }
         out.push(b'}');
         common.feed.push(out);
     }
