@@ -39,6 +39,9 @@ _SAID_BYTES: Final = 64 * 1024
 _MOST_PROCESSES: Final = 8
 # Twice what it takes to find one file among those of the largest batch.
 _MOST_DEATHS: Final = 64
+# Paths on one command line then: few enough for any.
+_MOST_AGAIN: Final = 400
+_NOTHING: Final = b"/dev/null"
 _END_SECONDS: Final = 2.0
 _LANE: Final = 8
 
@@ -99,7 +102,9 @@ class Search:
         self._children: dict[int, _Child] = {}
         self._running: list[_Child] = []
         self._started = self._deaths = 0
+        # What processes died over, and the parts of it that are to be searched next.
         self._again: deque[_Work] = deque()
+        self._parts: deque[_Work] = deque()
         self._ready: deque[bytes] = deque()
         self._is_begun = self._is_over = self._is_stopped = False
         self._began = trio.current_time()
@@ -135,9 +140,8 @@ class Search:
         if lines:
             self._begin()
             self._ready.append(lines)
-        if self._matches.is_capped() or (
-            self._targets.is_over and not self._running and not self._again
-        ):
+        is_left = self._running or self._again or self._parts or not self._targets.is_over
+        if self._matches.is_capped() or not is_left:
             for child in self._running:
                 ripgrep.kill(child.process)
             self._finish()
@@ -154,19 +158,24 @@ class Search:
                 return
         if self._targets.is_over and self._started == 0:
             # Nothing to search; a broken expression is told all the same.
-            await self._start(_Work([b"/dev/null"], [], is_file=True))
+            await self._start(_Work([_NOTHING], [], is_file=True))
 
     async def _start_again(self) -> None:
         """Searches in smaller parts where a process died, until it is known over which file."""
-        while self._again and len(self._running) < self._width:
-            work = self._again[0]
-            if len(work.paths) == 1 and not work.is_file:
-                files = await self._files_in(work)
-                work = _Work(files, [], work.reader, is_file=True)
-            self._again.popleft()
-            half = (len(work.paths) + 1) // 2
-            for paths in filter(None, (work.paths[:half], work.paths[half:])):
-                await self._start(_Work(paths, work.globs, work.reader, is_file=work.is_file))
+        while len(self._running) < self._width and (self._parts or self._again):
+            if not self._parts:
+                self._parts.extend(await self._split(self._again[0]))
+                self._again.popleft()
+            else:
+                await self._start(self._parts.popleft())
+
+    async def _split(self, work: _Work) -> list[_Work]:
+        if len(work.paths) == 1 and not work.is_file:
+            work = _Work(await self._files_in(work), [], work.reader, is_file=True)
+        size = max(1, min(len(work.paths) // 2, _MOST_AGAIN))
+        every = range(0, len(work.paths), size)
+        parts = (work.paths[at : at + size] for at in every)
+        return [_Work(one, work.globs, work.reader, is_file=work.is_file) for one in parts]
 
     async def _files_in(self, work: _Work) -> list[bytes]:
         words = [*self._where, *_globs(work.globs), "--files", "--null", "--", *work.paths]
@@ -237,7 +246,8 @@ class Search:
             self._targets.note(bytes(child.said), is_cut=child.is_cut)
             return
         self._deaths += code < 0
-        if code >= 0 or self._targets.is_file or self._deaths > _MOST_DEATHS:
+        is_all = self._targets.is_file or child.work.paths == [_NOTHING]
+        if code >= 0 or is_all or self._deaths > _MOST_DEATHS:
             raise self._failure(child, code)
         if child.work.is_file and len(child.work.paths) == 1:
             path = self._targets.absolute(child.work.paths[0])
