@@ -43,6 +43,8 @@ struct Queue {
     closed: bool,
 }
 
+const CLOSED: &str = "the thread pool is closed, or no thread could be started";
+
 static CURRENT: Mutex<Option<Pool>> = Mutex::new(None);
 
 /// A lock whose owner may have panicked: the state behind it is always left whole.
@@ -53,7 +55,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Pool {
     /// The process's pool, made on first use and anew after [`Pool::close`].
     pub fn current() -> Self {
-        lock(&CURRENT).get_or_insert_with(Self::start).clone()
+        let mut current = lock(&CURRENT);
+        match &*current {
+            Some(pool) if !lock(&pool.0.queue).closed => pool.clone(),
+            _ => current.insert(Self::start()).clone(),
+        }
     }
 
     /// Ends and joins the process's pool. Jobs that still waited for a turn fail.
@@ -65,7 +71,10 @@ impl Pool {
     }
 
     fn start() -> Self {
-        let width = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::of(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn of(width: usize) -> Self {
         let pool = Self(Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -79,7 +88,12 @@ impl Pool {
                 .spawn(move || pool.serve())
                 .ok()
         });
-        lock(&pool.0.queue).threads = threads.collect();
+        let threads: Vec<_> = threads.collect();
+        let mut queue = lock(&pool.0.queue);
+        // Where the system gives no thread at all, jobs must fail and not wait for ever.
+        queue.closed = threads.is_empty();
+        queue.threads = threads;
+        drop(queue);
         pool
     }
 
@@ -88,7 +102,7 @@ impl Pool {
         self.0.width
     }
 
-    /// Whether any turn waits for a thread.
+    /// Whether a turn should end soon: others wait for a thread, or the pool is being closed.
     pub fn is_wanted(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0
     }
@@ -98,7 +112,7 @@ impl Pool {
         let mut queue = lock(&self.0.queue);
         if queue.closed {
             drop(queue);
-            job.fail("the pool was closed".to_owned());
+            job.fail(CLOSED.to_owned());
             return;
         }
         queue.turns.push_back(job);
@@ -143,10 +157,12 @@ impl Pool {
         queue.closed = true;
         let threads = std::mem::take(&mut queue.threads);
         let turns = std::mem::take(&mut queue.turns);
+        // A turn that runs ends at its next look, and fails when it asks for another.
+        self.0.waiting.store(1, Ordering::Relaxed);
         drop(queue);
         self.0.wake.notify_all();
         for job in turns {
-            job.fail("the pool was closed".to_owned());
+            job.fail(CLOSED.to_owned());
         }
         for thread in threads {
             // A panic of a turn was caught and told already.
@@ -201,6 +217,39 @@ mod tests {
         );
         pool.end();
         pool.submit(Arc::new(Told(Mutex::new(sender), false)));
-        assert_eq!(receiver.recv().unwrap(), "the pool was closed");
+        assert_eq!(receiver.recv().unwrap(), CLOSED);
+    }
+
+    #[test]
+    fn without_any_thread_jobs_fail_and_do_not_wait() {
+        let (sender, receiver) = channel();
+        Pool::of(0).submit(Arc::new(Told(Mutex::new(sender), false)));
+        assert_eq!(receiver.recv().unwrap(), CLOSED);
+    }
+
+    /// Works until it should make room for others, then asks for another turn.
+    struct Endless(Pool, Sender<String>);
+
+    impl Job for Endless {
+        fn turn(self: Arc<Self>, _: &mut Scratch) {
+            let _ = self.1.send("turn".to_owned());
+            while !self.0.is_wanted() {
+                std::thread::yield_now();
+            }
+            self.0.submit(Arc::<Self>::clone(&self));
+        }
+        fn fail(&self, what: String) {
+            let _ = self.1.send(what);
+        }
+    }
+
+    #[test]
+    fn closing_ends_a_turn_that_would_go_on_for_long() {
+        let (sender, receiver) = channel();
+        let pool = Pool::of(1);
+        pool.submit(Arc::new(Endless(pool.clone(), sender)));
+        assert_eq!(receiver.recv().unwrap(), "turn");
+        pool.end();
+        assert_eq!(receiver.recv().unwrap(), CLOSED);
     }
 }
