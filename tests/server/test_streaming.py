@@ -161,6 +161,22 @@ async def test_a_failure_after_a_sign_of_life_is_an_error_line(site: Site) -> No
     assert (await wire.all()).endswith(b"error internal\n\r\n")
 
 
+async def test_a_sign_of_life_and_an_error_stay_out_of_a_line_that_is_half_sent(site: Site) -> None:
+    rest = trio.Event()
+    source = Batches(b'{"content":"half', rest, b' and half"}\n{"content":"half', BROKEN)
+    server = await site.serve(
+        streaming(source, keepalive=b"alive\n", keepalive_after=0.01, error_line=_error_line)
+    )
+    wire = await server.connect()
+    await wire.send(get("/"))
+    await wire.until(b'"half\r\n')
+    await trio.sleep(0.1)  # ten signs of life would fit
+    rest.set()
+    data = await wire.all()
+    assert b"alive" not in data
+    assert data.endswith(b'{"content":"half\r\n10\r\n\nerror internal\n\r\n')
+
+
 LEAVING: dict[str, Callable[[trio.SocketStream], Any]] = {
     "closes": lambda stream: stream.aclose(),
     "half closes": lambda stream: stream.send_eof(),

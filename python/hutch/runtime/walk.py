@@ -30,7 +30,9 @@ class Walk:
         self._stopped = False
 
     async def pull(self) -> bytes | None:
-        """The next batch, whole lines in a stream; None when the walk is complete.
+        """The next batch; None when the walk is complete.
+
+        In a stream it is whole lines, or a part of a line that holds a larger text.
 
         Raises `Failure`: not_found, forbidden, bad_request (no directory, a malformed glob)
         for a root that cannot be listed, which the first batch tells; internal where the walk
@@ -43,6 +45,8 @@ class Walk:
                 raise from_os_error(error) from error
             except ValueError as error:
                 raise Failure("bad_request", f"ignore_patterns: {error}") from error
+            except RuntimeError as error:
+                raise Failure("internal", f"the listing broke off: {error}") from error
             if batch is not None:
                 return batch or None
             await trio.lowlevel.wait_readable(self._descriptor)

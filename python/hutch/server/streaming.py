@@ -66,11 +66,12 @@ async def respond(
 
     The first batch is pulled before the answer starts, so that a source that fails at once
     gives a proper error answer: its `Failure` is raised. After `keepalive_after` seconds without
-    a batch `keepalive` is sent, where given, and starts the answer if need be. A source that
-    fails later has its `error_line` sent, and the connection closed without the final chunk
-    (by raising `AnswerBegun` or the source's own error to the server). The client going away
-    cancels the pull and returns. `source.stop()` is always called. What of the request body nobody
-    has read by then is dropped.
+    a batch `keepalive` is sent, where given, and starts the answer if need be; one that is a
+    line never goes into another that is half sent. A source that fails later has its
+    `error_line` sent, on a line of its own, and the connection closed without the final chunk (by
+    raising `AnswerBegun` or the source's own error to the server). The client going away cancels
+    the pull and returns. `source.stop()` is always called. What of the request body nobody has
+    read by then is dropped.
     """
     stream = _Stream(exchange, status, headers, keepalive, keepalive_after)
     try:
@@ -78,7 +79,7 @@ async def respond(
         await _watched(exchange, lambda: carry(source))
     except Failure as failure:
         if stream.begun and error_line is not None:
-            await stream.send(error_line(failure))
+            await stream.send((b"" if stream.line_begins else b"\n") + error_line(failure))
         raise
     finally:
         source.stop()
@@ -98,7 +99,12 @@ async def _watched(exchange: Exchange, work: Callable[[], Awaitable[None]]) -> N
             raised = error
         nursery.cancel_scope.cancel()
     if raised is not None:
-        raise raised
+        try:
+            raise raised
+        finally:
+            # Its traceback has this frame, which has it: a ring that would keep the source, and
+            # the descriptors in it, until the next collection.
+            del raised
 
 
 async def _until_gone(exchange: Exchange, scope: trio.CancelScope) -> None:
@@ -108,7 +114,10 @@ async def _until_gone(exchange: Exchange, scope: trio.CancelScope) -> None:
 
 
 class _Stream:
-    """The answer under way; `begun` once anything of it was sent."""
+    """The answer under way.
+
+    `begun` once anything of it was sent; `line_begins` where what was sent ends with a line.
+    """
 
     def __init__(
         self,
@@ -128,6 +137,7 @@ class _Stream:
         self._keepalive = keepalive
         self._keepalive_after = keepalive_after
         self.begun = False
+        self.line_begins = True
 
     async def carry(self, source: Source) -> None:
         """From the first batch to the last chunk."""
@@ -145,15 +155,18 @@ class _Stream:
             return await source.pull()
         while True:
             deadline = trio.current_time() + self._keepalive_after
-            with trio.CancelScope(deadline=deadline) as silence:
+            with trio.CancelScope(deadline=deadline):
                 return await source.pull()
-            if silence.cancelled_caught:
+            # A batch may be a part of a long line, which a line inside would break.
+            if self.line_begins or not self._keepalive.endswith(b"\n"):
                 await self.send(self._keepalive)
 
     async def send(self, batch: bytes, *, more: bool = True) -> None:
         if not self.begun:
             self.begun = True
             await self._send(self._start)
+        if batch:
+            self.line_begins = batch.endswith(b"\n")
         await self._send({"type": "http.response.body", "body": batch, "more_body": more})
 
     async def end(self) -> None:
