@@ -23,6 +23,7 @@ pub(super) struct Node {
     pub(super) rules: Option<Arc<DirRules>>,
     pub(super) records: Vec<Record>,
     names: Vec<u8>,
+    is_trimmed: bool,
     pub(super) error: Option<Errno>,
 }
 
@@ -56,8 +57,15 @@ pub(super) struct Contents {
     pub(super) records: Vec<Record>,
     pub(super) names: Vec<u8>,
     pub(super) rules: Option<Arc<DirRules>>,
+    /// More was there than could be kept.
+    is_trimmed: bool,
     pub(super) error: Option<Errno>,
+    /// How many records the next [`Contents::trim_early`] lets be.
+    enough: usize,
 }
+
+/// Fewer records than these are not worth trimming.
+const FEW: usize = 4096;
 
 impl Contents {
     pub(super) fn new() -> Self {
@@ -65,7 +73,9 @@ impl Contents {
             records: Vec::new(),
             names: Vec::new(),
             rules: None,
+            is_trimmed: false,
             error: None,
+            enough: FEW,
         }
     }
 
@@ -80,6 +90,15 @@ impl Contents {
         name_in(&self.names, record)
     }
 
+    /// Trims what has doubled since it was trimmed last: all trimming together costs a few
+    /// times the last, also where nothing can be cut (directories that may lead to a match).
+    pub(super) fn trim_early(&mut self, most: usize) {
+        if self.records.len() > self.enough.max(most.saturating_mul(2)) {
+            self.trim(most);
+            self.enough = FEW.max(self.records.len() * 2);
+        }
+    }
+
     /// Sorts by name and keeps what `most` matches need, so that a directory of a million
     /// files costs the memory of a capped answer.
     pub(super) fn trim(&mut self, most: usize) {
@@ -92,6 +111,7 @@ impl Contents {
             matches > most
         });
         if let Some(cut) = cut {
+            self.is_trimmed = true;
             self.records.truncate(cut);
             let old = std::mem::take(&mut self.names);
             for record in &mut self.records {
@@ -117,6 +137,7 @@ impl Node {
             rules: None,
             records: Vec::new(),
             names: Vec::new(),
+            is_trimmed: false,
             error: None,
         }
     }
@@ -132,10 +153,9 @@ pub(super) struct Order {
     level: std::ops::Range<usize>,
     next: usize,
     done: usize,
-    /// Matches in the part of the level that is read without a gap.
-    ready: Vec<bool>,
-    prefix: usize,
-    prefix_matches: usize,
+    /// Matches in what was read of the level. Directories are taken in order, so once these are
+    /// enough none is needed that was not taken, whichever are still being read.
+    matches: usize,
     count: usize,
     limit: usize,
     leads: bool,
@@ -150,9 +170,7 @@ impl Order {
             level: 0..1,
             next: 0,
             done: 0,
-            ready: vec![false],
-            prefix: 0,
-            prefix_matches: 0,
+            matches: 0,
             count: 0,
             limit,
             leads,
@@ -168,8 +186,7 @@ impl Order {
 
     /// The next directory to read, if this level needs one more.
     pub(super) fn take(&mut self) -> Option<usize> {
-        let enough = self.prefix_matches >= self.wanted();
-        if self.next >= self.level.end || enough {
+        if !self.has_more() {
             return None;
         }
         self.next += 1;
@@ -178,7 +195,7 @@ impl Order {
 
     /// Whether more than one thread has something to do.
     pub(super) fn has_more(&self) -> bool {
-        self.next < self.level.end && self.prefix_matches < self.wanted()
+        self.next < self.level.end && self.matches < self.wanted()
     }
 
     /// Puts what was read where it belongs; true when the level is complete.
@@ -187,14 +204,11 @@ impl Order {
         node.records = contents.records;
         node.names = contents.names;
         node.rules = contents.rules;
+        node.is_trimmed = contents.is_trimmed;
         node.error = contents.error;
-        self.ready[at - self.level.start] = true;
+        let counts = |one: &&Record| one.is_match && !one.is_gone;
+        self.matches += node.records.iter().filter(counts).count();
         self.done += 1;
-        while self.prefix < self.ready.len() && self.ready[self.prefix] {
-            let node = &self.nodes[self.level.start + self.prefix];
-            self.prefix_matches += node.records.iter().filter(|one| one.is_match).count();
-            self.prefix += 1;
-        }
         self.level.start + self.done == self.next && !self.has_more()
     }
 
@@ -232,6 +246,12 @@ impl Order {
                     below.push((at, place));
                 }
             }
+            if self.nodes[at].is_trimmed {
+                // Some of what was kept has vanished, so that the rest fits: what was trimmed
+                // away might fit as well, and is not there.
+                self.cut(at, self.nodes[at].records.len(), read);
+                return false;
+            }
             if below.len() == before {
                 self.nodes[at].rules = None;
             }
@@ -253,9 +273,7 @@ impl Order {
         self.level = start..self.nodes.len();
         self.next = start;
         self.done = 0;
-        self.ready = vec![false; self.level.len()];
-        self.prefix = 0;
-        self.prefix_matches = 0;
+        self.matches = 0;
         !self.level.is_empty()
     }
 
@@ -300,7 +318,8 @@ impl Order {
     }
 
     /// The answer ends here: what is left of this level, and all below it, is not in it. The
-    /// directories that this cuts say so.
+    /// directories that this cuts say so. What was read beyond is forgotten, its errors too: how
+    /// much that was depends on the threads.
     fn cut(&mut self, at: usize, place: usize, read: usize) {
         self.is_truncated = true;
         self.nodes[at].records.truncate(place);
@@ -308,6 +327,7 @@ impl Order {
         for later in at + 1..self.level.end {
             if later < read {
                 self.nodes[later].records.clear();
+                self.nodes[later].error = None;
             }
             self.mark_cut(later);
         }
@@ -417,6 +437,59 @@ mod tests {
         let capped = run(1, true, &["z"]);
         assert_eq!(kept(&capped), Vec::<String>::new());
         assert!(capped.is_truncated);
+    }
+
+    #[test]
+    fn what_vanishes_after_trimming_does_not_hide_that_more_was_there() {
+        let mut order = Order::new(2, true);
+        let root = order.take().unwrap();
+        let names = ["a", "b", "c", "d"].map(|name| (name, false, true));
+        let mut contents = directory(&names);
+        contents.trim(order.wanted());
+        contents.records[0].is_gone = true;
+        assert!(order.put(root, contents));
+        assert!(!order.advance());
+        assert_eq!(kept(&order), ["b", "c"]);
+        assert!(order.is_truncated);
+    }
+
+    #[test]
+    fn what_vanishes_does_not_count_as_enough() {
+        let mut order = Order::new(3, true);
+        let root = order.take().unwrap();
+        let top = ["a", "b"].map(|name| (name, true, true));
+        assert!(order.put(root, directory(&top)));
+        assert!(order.advance());
+        let a = order.take().unwrap();
+        let mut gone = directory(&[("x", false, true), ("y", false, true)]);
+        gone.records[0].is_gone = true;
+        gone.records[1].is_gone = true;
+        assert!(!order.put(a, gone));
+        let b = order.take().expect("one may still be needed");
+        assert!(order.put(b, directory(&[("z", false, true)])));
+        assert!(!order.advance());
+        assert_eq!(kept(&order), ["a", "b", "z"]);
+        assert!(!order.is_truncated);
+    }
+
+    #[test]
+    fn no_more_is_read_than_the_answer_can_hold_whoever_reads_slowly() {
+        let mut order = Order::new(4, true);
+        let root = order.take().unwrap();
+        let top = ["a", "b", "c"].map(|name| (name, true, true));
+        assert!(order.put(root, directory(&top)));
+        assert!(order.advance());
+        let (slow, quick) = (order.take().unwrap(), order.take().unwrap());
+        let mut more = directory(&[("x", false, true), ("y", false, true)]);
+        more.error = Some(Errno::IO);
+        assert!(!order.put(quick, more));
+        assert_eq!(order.take(), None);
+        let inner = [("v", false, true), ("w", false, true)];
+        assert!(order.put(slow, directory(&inner)));
+        assert!(!order.advance());
+        assert_eq!(kept(&order), ["a", "b", "c", "v"]);
+        // What the threads read beyond the cut leaves no trace.
+        assert_eq!(order.nodes[quick].error, None);
     }
 
     #[test]
