@@ -82,6 +82,12 @@ impl Spelling {
         &self.raw[self.base.min(end)..end]
     }
 
+    /// The directory's own name; empty for the listed one.
+    pub fn name(&self) -> &[u8] {
+        let rel = self.rel();
+        &rel[memchr::memrchr(b'/', rel).map_or(0, |at| at + 1)..]
+    }
+
     /// The absolute path of the entry `name`.
     pub fn join(&self, name: &[u8]) -> Vec<u8> {
         [self.raw.as_slice(), name].concat()
@@ -220,6 +226,7 @@ mod tests {
             begin(&mut out, &place, name.as_bytes(), Kind::File);
             assert_eq!(String::from_utf8(out).unwrap(), *wanted);
             assert_eq!(place.rel(), rel.as_bytes());
+            assert_eq!(place.name(), down.last().unwrap_or(&"").as_bytes());
         }
         assert_eq!(Spelling::root(b"/").path(), b"/");
         assert_eq!(Spelling::root(b"/x").child(b"y").path(), b"/x/y");

@@ -15,6 +15,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::{Error, Result};
 use crate::pool::lock;
+use crate::scratch::PIECE;
 
 /// The first batch: small, so that the first line is early.
 const FIRST: usize = 16 * 1024;
@@ -26,6 +27,10 @@ pub const LARGEST: usize = 512 * 1024;
 const OWN_BOUND: usize = 1024 * 1024;
 /// What may lie in all feeds together; beyond it each keeps one small batch at a time.
 const SHARED_BOUND: usize = 32 * 1024 * 1024;
+
+/// The piece in which a larger text is sent, and what a text may have to be sent in one, while
+/// the feeds are crowded: many clients that stall must not hold a large file each.
+pub const CROWDED_PIECE: usize = 32 * 1024;
 
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 
@@ -219,6 +224,11 @@ impl Feed {
         lock(&self.state).target
     }
 
+    /// Of how many bytes of a file a part of a long line should be made.
+    pub fn piece(&self) -> usize {
+        if is_crowded() { CROWDED_PIECE } else { PIECE }
+    }
+
     /// Batches and bytes handed over so far.
     pub fn counts(&self) -> (u64, u64) {
         let state = lock(&self.state);
@@ -248,8 +258,7 @@ impl State {
 
     fn account(&mut self, batch: &[u8]) {
         // The consumer keeps up while it finds the queue empty: larger batches cost it less.
-        let crowded = SHARED.load(Ordering::Relaxed) >= SHARED_BOUND / 2;
-        if crowded {
+        if is_crowded() {
             self.target = FIRST;
         } else if self.held == self.in_hand {
             self.target = LARGEST.min(self.target * 2);
@@ -279,6 +288,11 @@ impl State {
             let _ = rustix::io::read(event, &mut [0_u8; 8]);
         }
     }
+}
+
+/// Whether so much lies in all feeds together that each should hold little.
+pub fn is_crowded() -> bool {
+    SHARED.load(Ordering::Relaxed) >= SHARED_BOUND / 2
 }
 
 fn has_room_beside(held: usize) -> bool {

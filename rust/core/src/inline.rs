@@ -172,10 +172,10 @@ impl Emission {
         self.length
     }
 
-    /// Appends the next piece, escaped; true after the last.
-    pub fn step(&mut self, room: &mut [u8], out: &mut Vec<u8>) -> Result<bool> {
+    /// Appends the next piece, of at most `most` bytes of the file, escaped; true after the last.
+    pub fn step(&mut self, room: &mut [u8], out: &mut Vec<u8>, most: usize) -> Result<bool> {
         let left = self.length - self.pieces.offset;
-        let (begin, end) = self.pieces.next(room, left)?;
+        let (begin, end) = self.pieces.next(room, left.min(most as u64))?;
         let (whole, valid) = self.pieces.split(&room[..end]);
         let over = begin == end || self.pieces.offset == self.length;
         let whole = if over { end } else { whole };
@@ -209,7 +209,7 @@ mod tests {
         let mut scanned = scan.finish();
         let text = scanned.text.as_mut().map(|emission| {
             let mut out = Vec::new();
-            while !emission.step(&mut room, &mut out).unwrap() {}
+            while !emission.step(&mut room, &mut out, PIECE).unwrap() {}
             assert!(!emission.is_changed());
             out
         });
@@ -255,7 +255,7 @@ mod tests {
         std::fs::write(place.path(), "short").unwrap();
         let mut emission = scan.finish().text.unwrap();
         let mut out = Vec::new();
-        while !emission.step(&mut room, &mut out).unwrap() {}
+        while !emission.step(&mut room, &mut out, PIECE).unwrap() {}
         assert!(emission.is_changed());
         assert_eq!(out, b"short");
     }

@@ -1,7 +1,7 @@
 //! The list: one JSON object, sorted bytewise, its entries chosen breadth-first.
 //!
 //! Belongs here: the three stages. Gathering reads a level's directories in parallel, hashing
-//! reads files in parallel, sending writes the answer in pre-order in one turn at a time and
+//! (`hashing`) reads files in parallel, sending writes the answer in pre-order in one turn at a time and
 //! parks when the feed is full. Contents are read while they are sent, so that the answer
 //! costs the memory of its names. Banned here: which entries are kept (`order`).
 
@@ -13,18 +13,15 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
+use super::hashing::{Hashing, Run};
 use super::order::{Contents, Order, Record, Told};
-use super::read::{Facts, Outcome, Wish};
+use super::read::Facts;
 use super::send::Sender;
-use super::{Common, Dir, Form, SLICE, WalkJob};
+use super::{Common, Dir, Form, WalkJob};
 use crate::directory::{self, Kind};
-use crate::entry::Spelling;
 use crate::error::{Error, Result};
 use crate::pool::{Job, lock};
 use crate::scratch::Scratch;
-
-/// How many files one turn of hashing takes.
-const HASH_UNIT: usize = 64;
 
 /// The walk as one JSON object.
 pub(super) struct List {
@@ -41,34 +38,19 @@ struct Progress {
 enum Stage {
     Opening,
     Gathering,
-    /// Runs of entries to hash that no turn has taken, and how many are being hashed.
-    Hashing(Vec<Unit>, usize),
+    Hashing(Hashing),
     Sending(Box<Sender>),
     /// A turn has what there is to do, and no other turn can help.
     Taken,
-}
-
-/// Entries of one node: from, to.
-#[derive(Clone, Copy)]
-struct Unit {
-    node: usize,
-    from: usize,
-    to: usize,
 }
 
 /// What a turn is to do.
 enum Task {
     Open,
     Gather(usize, Box<Dir>, bool),
-    Hash(Unit, Vec<HashFile>, Box<Spelling>),
+    Hash(Box<Run>),
     Send(Box<Sender>),
     Nothing,
-}
-
-struct HashFile {
-    place: usize,
-    name: CString,
-    meta: Option<directory::Meta>,
 }
 
 impl List {
@@ -92,7 +74,7 @@ impl List {
             match self.next() {
                 Task::Open => self.open()?,
                 Task::Gather(at, dir, tracked) => self.gather(at, *dir, tracked, scratch)?,
-                Task::Hash(unit, files, spelling) => self.hash(unit, files, &spelling, scratch)?,
+                Task::Hash(run) => self.hash(*run, begun, scratch)?,
                 Task::Send(sender) => {
                     if self.send(sender, scratch)? {
                         return Ok(());
@@ -100,7 +82,7 @@ impl List {
                 }
                 Task::Nothing => return Ok(()),
             }
-            if begun.elapsed() >= SLICE && self.common.pool.is_wanted() {
+            if self.common.is_late(begun) {
                 self.submit();
                 return Ok(());
             }
@@ -192,17 +174,14 @@ impl List {
                 } else {
                     directory::probe(fd.as_fd())
                 };
-                let rel = dir.spelling.rel();
-                let name = rel.rsplit(|byte| *byte == b'/').next().unwrap_or(rel);
+                let name = dir.spelling.name();
                 dir.rules = dir
                     .rules
                     .enter(&ground.rules, fd.as_fd(), name, seen, tracked);
             }
             is_first = false;
             self.names(&dir, fd.as_fd(), scratch, &mut contents)?;
-            if contents.records.len() > wanted.saturating_mul(2).max(4096) {
-                contents.trim(wanted);
-            }
+            contents.trim_early(wanted);
             if is_last {
                 break;
             }
@@ -264,56 +243,19 @@ impl List {
         Ok(())
     }
 
-    fn hash(
-        &self,
-        unit: Unit,
-        files: Vec<HashFile>,
-        spelling: &Spelling,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let ground = self.common.ground()?;
-        let directory = directory::open_directory(ground.root.as_fd(), spelling.rel());
-        let mut found = Vec::with_capacity(files.len());
-        for file in files {
-            let open = || {
-                let directory = directory.as_ref().map_err(|errno| *errno)?;
-                directory::open_entry(directory.as_fd(), &file.name)
-            };
-            let wish = Wish {
-                digest: true,
-                text: false,
-            };
-            let outcome = self
-                .common
-                .read_file(open, file.meta.as_ref(), wish, scratch.file());
-            found.push((file.place, self.settle(outcome, scratch)?));
-        }
+    fn hash(&self, mut run: Run, begun: Instant, scratch: &mut Scratch) -> Result<()> {
+        let is_over = run.work(&self.common, scratch, || self.common.is_late(begun))?;
         let mut progress = lock(&self.progress);
-        for (place, facts) in found {
-            let record = &mut progress.order.nodes[unit.node].records[place];
-            match (facts, &mut record.told) {
-                (Some(facts), Some(told)) => told.facts = facts,
-                _ => record.is_gone = true,
+        let Progress { stage, order, .. } = &mut *progress;
+        if let Stage::Hashing(hashing) = stage {
+            if is_over {
+                hashing.settle(run, order);
+            } else {
+                hashing.pause(run);
             }
         }
         progress.hashed(&self.common);
         Ok(())
-    }
-
-    /// Reads a larger file to the end of its first pass. `None`: it vanished.
-    fn settle(&self, outcome: Outcome, scratch: &mut Scratch) -> Result<Option<Facts>> {
-        match outcome {
-            Outcome::Vanished => Ok(None),
-            Outcome::Facts(facts) => Ok(Some(facts)),
-            Outcome::Long(mut read) => loop {
-                self.common.stop.check()?;
-                match read.step(scratch.file()) {
-                    Ok(false) => {}
-                    Ok(true) => return Ok(Some(read.finish(&self.common))),
-                    Err(_) => return Ok(Some(read.fail(&self.common))),
-                }
-            },
-        }
     }
 }
 
@@ -348,10 +290,10 @@ impl Progress {
                 self.stage = Stage::Gathering;
                 self.gather_task(common)
             }
-            Stage::Hashing(mut units, under_way) => {
-                let unit = units.pop();
-                self.stage = Stage::Hashing(units, under_way + usize::from(unit.is_some()));
-                unit.map_or(Task::Nothing, |unit| self.hash_task(unit, common))
+            Stage::Hashing(mut hashing) => {
+                let run = hashing.next(&self.order, &common.options.root);
+                self.stage = Stage::Hashing(hashing);
+                run.map_or(Task::Nothing, |run| Task::Hash(Box::new(run)))
             }
         }
     }
@@ -360,7 +302,7 @@ impl Progress {
     fn has_more(&self) -> bool {
         match &self.stage {
             Stage::Gathering => self.order.has_more(),
-            Stage::Hashing(units, _) => !units.is_empty(),
+            Stage::Hashing(hashing) => hashing.has_more(),
             Stage::Opening | Stage::Sending(_) | Stage::Taken => false,
         }
     }
@@ -383,53 +325,18 @@ impl Progress {
         Task::Gather(at, Box::new(dir), node.tracked)
     }
 
-    fn hash_task(&self, unit: Unit, common: &Common) -> Task {
-        let node = &self.order.nodes[unit.node];
-        let places = (unit.from..unit.to).filter(|place| node.records[*place].is_shown_file());
-        let file = |place: usize| {
-            let record = &node.records[place];
-            HashFile {
-                place,
-                name: CString::new(node.name(record)).unwrap_or_default(),
-                meta: record.told.as_ref().and_then(|told| told.seen.meta),
-            }
-        };
-        let spelling = self.order.spelling(unit.node, &common.options.root);
-        Task::Hash(unit, places.map(file).collect(), Box::new(spelling))
-    }
-
     fn gathered(&mut self, common: &Common) {
-        self.stage = Stage::Hashing(Vec::new(), 1);
-        if common.options.include_hash {
-            let units = units_of(&self.order);
-            self.stage = Stage::Hashing(units, 1);
-        }
+        let wanted = common.options.include_hash;
+        let hashing = wanted.then(|| Hashing::of(&self.order));
+        self.stage = Stage::Hashing(hashing.unwrap_or_default());
         self.hashed(common);
     }
 
-    /// A unit is done; after the last one the answer can be sent.
+    /// After the last digest the answer can be sent.
     fn hashed(&mut self, common: &Common) {
-        let Stage::Hashing(units, under_way) = &mut self.stage else {
-            return;
-        };
-        *under_way -= 1;
-        if units.is_empty() && *under_way == 0 {
+        if matches!(&self.stage, Stage::Hashing(hashing) if hashing.is_over()) {
             let order = std::mem::replace(&mut self.order, Order::new(0, false));
             self.stage = Stage::Sending(Box::new(Sender::new(order, &common.options.root)));
         }
     }
-}
-
-fn units_of(order: &Order) -> Vec<Unit> {
-    let mut units = Vec::new();
-    for (node, one) in order.nodes.iter().enumerate() {
-        for from in (0..one.records.len()).step_by(HASH_UNIT) {
-            let to = one.records.len().min(from + HASH_UNIT);
-            if one.records[from..to].iter().any(Record::is_shown_file) {
-                units.push(Unit { node, from, to });
-            }
-        }
-    }
-    units.reverse();
-    units
 }

@@ -9,6 +9,7 @@
 
 mod find;
 mod frontier;
+mod hashing;
 mod judge;
 mod list;
 mod order;
@@ -22,7 +23,7 @@ mod visit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use find::Wanted;
 
@@ -292,6 +293,11 @@ impl Common {
     /// What [`Common::open`] found.
     fn ground(&self) -> Result<&Ground> {
         self.ground.get().ok_or(Error::Stopped)
+    }
+
+    /// Whether a turn that began then must make room for others.
+    fn is_late(&self, begun: Instant) -> bool {
+        begun.elapsed() >= SLICE && self.pool.is_wanted()
     }
 
     /// Takes bytes of content from the budget, if it has them.

@@ -2,11 +2,14 @@
 //!
 //! Belongs here: the buffer, its age, the lines that are no entries. Banned here: the feed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use super::read::append_error;
+
+/// What was written is handed over after this, full or not, so that lines are early.
+const FLUSH: Duration = Duration::from_millis(5);
 
 /// What a turn writes into, and since when.
 pub(super) struct Output {
@@ -27,6 +30,27 @@ impl Output {
             flushed: now,
             entries: 0,
         }
+    }
+
+    /// Whether what was written has waited long enough.
+    pub(super) fn is_old(&self) -> bool {
+        self.flushed.elapsed() >= FLUSH
+    }
+
+    /// What was written, to be handed over. What waits in a feed holds no more room than its
+    /// bytes need, or a queue of small batches would hold a large buffer each.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        self.flushed = Instant::now();
+        if self.buffer.is_empty() {
+            return None;
+        }
+        if self.buffer.len() < self.buffer.capacity() / 4 {
+            let batch = self.buffer.as_slice().to_vec();
+            self.buffer.clear();
+            return Some(batch);
+        }
+        let fresh = Vec::with_capacity(self.target + self.target / 4);
+        Some(std::mem::replace(&mut self.buffer, fresh))
     }
 
     pub(super) fn end_entry(&mut self) {

@@ -13,6 +13,7 @@ use super::Common;
 use crate::digest::{self, Digest};
 use crate::directory::{self, FileState, Kind, Meta};
 use crate::entry;
+use crate::feed::{self, CROWDED_PIECE};
 use crate::inline::{self, Emission, Scan};
 use crate::json;
 use crate::names;
@@ -77,6 +78,13 @@ pub(super) struct LongRead {
     opened: i64,
 }
 
+impl Wish {
+    /// Whether the file must be read at all.
+    pub(super) fn is_any(self) -> bool {
+        self.digest || self.text
+    }
+}
+
 impl Common {
     /// Asks what an entry is, as far as the answer needs it. `None`: it vanished.
     pub(super) fn look(
@@ -138,7 +146,7 @@ impl Common {
         if let Some(meta) = meta {
             read.consult(meta);
         }
-        if !read.wish.digest && !read.wish.text {
+        if !read.wish.is_any() {
             return Outcome::Facts(read.facts);
         }
         self.opens.fetch_add(1, Ordering::Relaxed);
@@ -228,10 +236,11 @@ impl Reading<'_> {
             return self.vanished();
         }
         self.consult(&meta);
-        if !self.wish.digest && !self.wish.text {
+        if !self.wish.is_any() {
             return Outcome::Facts(self.facts);
         }
-        if meta.size > SMALL_FILE as u64 {
+        let is_heavy = self.wish.text && meta.size > CROWDED_PIECE as u64 && feed::is_crowded();
+        if meta.size > SMALL_FILE as u64 || is_heavy {
             return self.long(fd, &meta, opened);
         }
         match inline::read_small(fd.as_fd(), meta.size, room) {

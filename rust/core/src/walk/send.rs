@@ -41,6 +41,9 @@ struct Level {
     mark: Option<Mark>,
 }
 
+/// The directory of a node, to read files in, or why there is none.
+type Open = (usize, rustix::io::Result<OwnedFd>);
+
 /// What sending one entry led to.
 enum Sent {
     Whole,
@@ -74,13 +77,13 @@ impl Sender {
         out: &mut Vec<u8>,
         target: usize,
     ) -> Result<bool> {
-        let mut open: Option<(usize, OwnedFd)> = None;
+        let mut open = None;
         while out.len() < target {
             common.stop.check()?;
             match self.stage {
                 Stage::Head => self.head(common, out),
                 Stage::Over => return Ok(true),
-                Stage::Entries if self.long.is_some() => self.text(scratch, out),
+                Stage::Entries if self.long.is_some() => self.text(common, scratch, out),
                 Stage::Entries => self.step(common, scratch, out, &mut open)?,
             }
         }
@@ -105,7 +108,7 @@ impl Sender {
         common: &Common,
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
-        open: &mut Option<(usize, OwnedFd)>,
+        open: &mut Option<Open>,
     ) -> Result<()> {
         let Some(level) = self.stack.last_mut() else {
             return self.tail(common, out);
@@ -195,7 +198,7 @@ impl Sender {
         (node, at): (usize, usize),
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
-        open: &mut Option<(usize, OwnedFd)>,
+        open: &mut Option<Open>,
     ) -> Sent {
         let mut facts = Facts::default();
         let one = &mut self.order.nodes[node];
@@ -245,15 +248,14 @@ impl Sender {
         common: &Common,
         (node, at): (usize, usize),
         scratch: &mut Scratch,
-        open: &mut Option<(usize, OwnedFd)>,
+        open: &mut Option<Open>,
     ) -> Option<Text> {
         let one = &self.order.nodes[node];
         let record = &one.records[at];
         let root = common.ground().ok()?.root.as_fd();
         let name = CString::new(one.name(record)).unwrap_or_default();
         if open.as_ref().is_none_or(|(of, _)| *of != node) {
-            let fd = directory::open_directory(root, self.spelling.rel());
-            *open = fd.ok().map(|fd| (node, fd));
+            *open = Some((node, directory::open_directory(root, self.spelling.rel())));
         }
         let (_, directory) = open.as_ref()?;
         let wish = Wish {
@@ -261,7 +263,10 @@ impl Sender {
             text: true,
         };
         let meta = record.told.as_ref().and_then(|told| told.seen.meta);
-        let file = || directory::open_entry(directory.as_fd(), &name);
+        let file = || {
+            let directory = directory.as_ref().map_err(|errno| *errno)?;
+            directory::open_entry(directory.as_fd(), &name)
+        };
         match common.read_file(file, meta.as_ref(), wish, scratch.file()) {
             Outcome::Vanished => None,
             Outcome::Facts(facts) => Some(facts.text),
@@ -279,11 +284,11 @@ impl Sender {
     }
 
     /// Appends a piece of a larger text, or its end.
-    fn text(&mut self, scratch: &mut Scratch, out: &mut Vec<u8>) {
+    fn text(&mut self, common: &Common, scratch: &mut Scratch, out: &mut Vec<u8>) {
         let Some(mut long) = self.long.take() else {
             return;
         };
-        let over = long.1.step(scratch.file(), out);
+        let over = long.1.step(scratch.file(), out, common.feed.piece());
         let changed = over.is_err() || long.1.is_changed();
         if !over.unwrap_or(true) {
             self.long = Some(long);

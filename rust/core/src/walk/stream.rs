@@ -7,23 +7,21 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::frontier::{Children, Frontier, Item, LongFile, LongLine, Rest, Step, pack};
+use super::frontier::{Children, Frontier, Item, LongFile, LongLine, Rest, Step, Way, pack};
 use super::output::{Output, error_line};
 use super::read::{Outcome, Seen, Text, append_facts, append_notice};
-use super::{Common, Dir, SLICE, WalkJob};
+use super::{Common, Dir, WalkJob};
 use crate::directory::{self, Kind};
 use crate::entry::{self, append_number};
 use crate::error::{Error, Result};
-use crate::feed::LARGEST;
 use crate::pool::{Job, lock};
 use crate::scratch::Scratch;
 
-/// What was written is handed over after this, full or not, so that lines are early.
-const FLUSH: Duration = Duration::from_millis(5);
+/// How many entries there are between two looks at the clock, where no files are read.
+const CLOCK: usize = 32;
 
 /// The walk as NDJSON.
 pub(super) struct Stream {
@@ -72,10 +70,10 @@ impl Stream {
                 Step::Line(line) => self.send_line(line, scratch)?,
                 Step::Nothing => return Ok(()),
             }
-            if output.flushed.elapsed() >= FLUSH {
+            if output.is_old() {
                 self.flush(output);
             }
-            if output.begun.elapsed() >= SLICE && self.common.pool.is_wanted() {
+            if self.common.is_late(output.begun) {
                 self.flush(output);
                 self.submit();
                 return Err(Halt::Parked);
@@ -106,7 +104,7 @@ impl Stream {
             return Step::Nothing;
         }
         let step = frontier.pop();
-        if !frontier.items.is_empty() && frontier.turns < self.common.pool.width() {
+        if !frontier.is_empty() && frontier.turns < self.common.pool.width() {
             frontier.turns += 1;
             self.common.pool.submit(Arc::<Self>::clone(self));
         }
@@ -114,7 +112,7 @@ impl Stream {
     }
 
     fn put_back(&self, item: Item) {
-        lock(&self.frontier).items.push(item);
+        lock(&self.frontier).put(item);
     }
 
     fn submit(self: &Arc<Self>) {
@@ -124,14 +122,14 @@ impl Stream {
 
     fn enter(
         self: &Arc<Self>,
-        parent: &Dir,
+        parent: &Arc<Way>,
         name: &[u8],
         tracked: bool,
         scratch: &mut Scratch,
         output: &mut Output,
     ) -> Flow<()> {
         let ground = self.common.ground()?;
-        let spelling = parent.spelling.child(name);
+        let spelling = parent.child(&self.common.options.root, name);
         self.common.opens.fetch_add(1, Ordering::Relaxed);
         let fd = match directory::open_directory(ground.root.as_fd(), spelling.rel()) {
             Ok(fd) => fd,
@@ -163,10 +161,11 @@ impl Stream {
             depth: parent.depth + 1,
         });
         self.notices(output)?;
-        self.entries(dir, fd, is_last, scratch, output)
+        let above = Some(Arc::clone(parent));
+        self.entries((dir, above), fd, is_last, scratch, output)
     }
 
-    /// Reads a directory from where its descriptor stands.
+    /// Reads the listed directory.
     fn read(
         self: &Arc<Self>,
         dir: Arc<Dir>,
@@ -175,8 +174,7 @@ impl Stream {
         output: &mut Output,
     ) -> Flow<()> {
         match directory::read_names(fd.as_fd(), scratch) {
-            Ok(is_last) => self.entries(dir, fd, is_last, scratch, output),
-            Err(Errno::NOENT) => Ok(()),
+            Ok(is_last) => self.entries((dir, None), fd, is_last, scratch, output),
             Err(errno) => {
                 output.error(dir.spelling.path(), errno);
                 Ok(())
@@ -186,7 +184,7 @@ impl Stream {
 
     fn entries(
         self: &Arc<Self>,
-        dir: Arc<Dir>,
+        (dir, above): (Arc<Dir>, Option<Arc<Way>>),
         fd: OwnedFd,
         is_last: bool,
         scratch: &mut Scratch,
@@ -194,6 +192,7 @@ impl Stream {
     ) -> Flow<()> {
         let rest = Rest {
             dir,
+            above,
             fd,
             names: std::mem::take(&mut scratch.names),
             at: 0,
@@ -208,37 +207,40 @@ impl Stream {
         scratch: &mut Scratch,
         output: &mut Output,
     ) -> Flow<()> {
+        let reads_files = self.common.wish().is_any();
         let mut children = Vec::new();
         let mut long = None;
         while rest.at < rest.names.len() && long.is_none() {
             self.common.stop.check()?;
             long = self.entry(&rest, scratch, output, &mut children)?;
             rest.at += 1;
-            if output.buffer.len() >= output.target {
+            let asks = reads_files || rest.at.is_multiple_of(CLOCK);
+            if output.buffer.len() >= output.target || (asks && output.is_old()) {
                 self.flush(output);
-                if !self.common.feed.has_room() {
+                if !self.common.feed.has_room() || self.common.is_late(output.begun) {
                     break;
                 }
             }
         }
         self.notices(output)?;
-        self.push_children(&rest.dir, children);
-        if rest.at < rest.names.len() || !rest.is_last {
-            self.go_on(rest, scratch)?;
-        } else {
-            scratch.names = rest.names;
-        }
+        let children = Children::of(&rest.dir, rest.above.as_ref(), children);
+        let rest = self.rest_of(rest, scratch);
+        let mut frontier = lock(&self.frontier);
+        frontier.put_directory(children, rest);
         // Above the rest of its directory: a larger file keeps a descriptor until it is done.
         if let Some(file) = long {
-            self.put_back(Item::Long(file));
+            frontier.put(Item::Long(file));
         }
         Ok(())
     }
 
-    /// Puts back a directory that is not at its end: its next names, or the rest of these.
-    fn go_on(self: &Arc<Self>, mut rest: Rest, scratch: &mut Scratch) -> Flow<()> {
+    /// What is left of a directory: the rest of its names, or its next ones.
+    fn rest_of(&self, mut rest: Rest, scratch: &mut Scratch) -> Option<Rest> {
         if rest.at == rest.names.len() {
             scratch.names = std::mem::take(&mut rest.names);
+            if rest.is_last {
+                return None;
+            }
             match directory::read_names(rest.fd.as_fd(), scratch) {
                 Ok(is_last) => {
                     rest.is_last = is_last;
@@ -247,28 +249,16 @@ impl Stream {
                 }
                 // What was listed stands; what was not is said.
                 Err(errno) => {
-                    let path = rest.dir.spelling.path();
                     let mut line = Vec::new();
-                    error_line(&mut line, path, errno);
+                    error_line(&mut line, rest.dir.spelling.path(), errno);
                     self.common.feed.push(line);
-                    return Ok(());
+                    return None;
                 }
             }
         }
         // It may wait for long, in each of many walks.
         rest.names.shrink();
-        self.put_back(Item::Rest(Box::new(rest)));
-        Ok(())
-    }
-
-    fn push_children(&self, dir: &Arc<Dir>, packed: Vec<u8>) {
-        if !packed.is_empty() {
-            self.put_back(Item::Children(Children {
-                parent: Arc::clone(dir),
-                packed,
-                at: 0,
-            }));
-        }
+        Some(rest)
     }
 
     fn entry(
@@ -364,7 +354,7 @@ impl Stream {
                 Ok(true) => break file.read.finish(&self.common),
                 Err(_) => break file.read.fail(&self.common),
             }
-            if output.begun.elapsed() >= SLICE && self.common.pool.is_wanted() {
+            if self.common.is_late(output.begun) {
                 self.put_back(Item::Long(file));
                 return Ok(());
             }
@@ -412,8 +402,9 @@ impl Stream {
                     return Err(Halt::Parked);
                 }
             }
-            let mut out = Vec::with_capacity(LARGEST * 5 / 4);
-            let over = line.text.step(scratch.file(), &mut out);
+            let most = self.common.feed.piece();
+            let mut out = Vec::with_capacity(most * 5 / 4);
+            let over = line.text.step(scratch.file(), &mut out, most);
             let changed = over.is_err() || line.text.is_changed();
             if over.unwrap_or(true) {
                 out.push(b'"');
@@ -436,7 +427,7 @@ impl Stream {
         }
         self.flush(output);
         let frontier = lock(&self.frontier);
-        let is_left = !frontier.items.is_empty() || frontier.line.is_some();
+        let is_left = !frontier.is_empty() || frontier.line.is_some();
         if is_left && self.common.feed.park() {
             return Err(Halt::Parked);
         }
@@ -457,21 +448,17 @@ impl Stream {
         self.common
             .entries
             .fetch_add(std::mem::take(&mut output.entries), Ordering::Relaxed);
-        if !output.buffer.is_empty() {
-            let fresh = Vec::with_capacity(output.target + output.target / 4);
-            self.common
-                .feed
-                .push(std::mem::replace(&mut output.buffer, fresh));
+        if let Some(batch) = output.take() {
+            self.common.feed.push(batch);
             output.target = self.common.feed.target();
         }
-        output.flushed = Instant::now();
     }
 
     /// The last turn to end says `done`.
     fn end_turn(&self) {
         let mut frontier = lock(&self.frontier);
         frontier.turns -= 1;
-        let is_over = frontier.turns == 0 && frontier.items.is_empty() && frontier.line.is_none();
+        let is_over = frontier.turns == 0 && frontier.is_empty() && frontier.line.is_none();
         drop(frontier);
         if !is_over || self.common.feed.is_ended() {
             return;

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
-use super::frontier::{Children, pack};
-use super::{Common, Dir, SLICE, WalkJob};
+use super::frontier::{Children, Way, pack};
+use super::{Common, Dir, WalkJob};
 use crate::directory::{self, Kind};
 use crate::error::{Error, Result};
 use crate::pool::{Job, lock};
@@ -85,7 +85,7 @@ impl<V: Visitor> Visit<V> {
                 return Ok(());
             };
             self.enter(&parent, &name, tracked, scratch)?;
-            if begun.elapsed() >= SLICE && self.common.pool.is_wanted() {
+            if self.common.is_late(begun) {
                 self.submit();
                 return Ok(());
             }
@@ -103,7 +103,7 @@ impl<V: Visitor> Visit<V> {
         !frontier.waiting.is_empty() && self.common.feed.park()
     }
 
-    fn next(self: &Arc<Self>) -> Option<(Arc<Dir>, Vec<u8>, bool)> {
+    fn next(self: &Arc<Self>) -> Option<(Arc<Way>, Vec<u8>, bool)> {
         let mut frontier = lock(&self.frontier);
         let next = frontier.pop();
         if !frontier.waiting.is_empty() && frontier.turns < self.common.pool.width() {
@@ -118,8 +118,14 @@ impl<V: Visitor> Visit<V> {
         self.common.pool.submit(Arc::<Self>::clone(self));
     }
 
-    fn enter(&self, parent: &Dir, name: &[u8], tracked: bool, scratch: &mut Scratch) -> Result<()> {
-        let spelling = parent.spelling.child(name);
+    fn enter(
+        &self,
+        parent: &Arc<Way>,
+        name: &[u8],
+        tracked: bool,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let spelling = parent.child(&self.common.options.root, name);
         self.common.opens.fetch_add(1, Ordering::Relaxed);
         let root = self.common.ground()?.root.as_fd();
         match directory::open_directory(root, spelling.rel()) {
@@ -129,7 +135,7 @@ impl<V: Visitor> Visit<V> {
                     rules: Arc::clone(&parent.rules),
                     depth: parent.depth + 1,
                 };
-                self.read(dir, fd, Some((name, tracked)), scratch)
+                self.read(dir, fd, Some((parent, name, tracked)), scratch)
             }
             Err(errno) => {
                 self.failed(spelling.path(), errno);
@@ -151,9 +157,10 @@ impl<V: Visitor> Visit<V> {
         &self,
         mut dir: Dir,
         fd: OwnedFd,
-        mut entered: Option<(&[u8], bool)>,
+        entered: Option<(&Arc<Way>, &[u8], bool)>,
         scratch: &mut Scratch,
     ) -> Result<()> {
+        let mut is_first = true;
         let mut packed = Vec::new();
         let mut notes = V::Notes::default();
         loop {
@@ -165,9 +172,10 @@ impl<V: Visitor> Visit<V> {
                     break;
                 }
             };
-            if let Some((name, tracked)) = entered.take() {
+            if let Some((_, name, tracked)) = entered.filter(|_| is_first) {
                 self.take_rules(&mut dir, fd.as_fd(), (name, tracked), is_last, scratch)?;
             }
+            is_first = false;
             self.names(&dir, fd.as_fd(), scratch, &mut notes, &mut packed)?;
             if is_last {
                 break;
@@ -175,13 +183,10 @@ impl<V: Visitor> Visit<V> {
         }
         self.notices()?;
         self.visitor.leave(&self.common, &dir, notes);
-        if !packed.is_empty() {
-            let parent = Arc::new(dir);
-            let at = 0;
-            lock(&self.frontier)
-                .waiting
-                .push(Children { parent, packed, at });
-        }
+        let above = entered.map(|(parent, ..)| parent);
+        lock(&self.frontier)
+            .waiting
+            .extend(Children::of(&dir, above, packed));
         Ok(())
     }
 
@@ -274,12 +279,12 @@ impl<V: Visitor> WalkJob for Visit<V> {
 }
 
 impl Frontier {
-    fn pop(&mut self) -> Option<(Arc<Dir>, Vec<u8>, bool)> {
+    fn pop(&mut self) -> Option<(Arc<Way>, Vec<u8>, bool)> {
         loop {
             let mut children = self.waiting.pop()?;
             let parent = Arc::clone(&children.parent);
             let next = children.next();
-            if children.at < children.packed.len() {
+            if !children.is_over() {
                 self.waiting.push(children);
             }
             if let Some((name, tracked)) = next {
