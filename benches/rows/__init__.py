@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from benches.bench import Row
-from benches.rows import contents, floors, listing, million, search, small, stalled
+from benches.rows import commands, contents, floors, listing, million, search, small, stalled
 
 ROWS: Final[dict[str, Row]] = {
     "floors": floors.floors,
@@ -28,5 +28,6 @@ ROWS: Final[dict[str, Row]] = {
     "small": small.small,
     "beside": small.beside,
     "stalled": stalled.stalled,
+    "exec": commands.commands,
     "idle": small.idle,
 }

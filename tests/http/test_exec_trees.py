@@ -204,13 +204,14 @@ def test_the_end_of_the_server_ends_trees_in_order(
 ) -> None:
     (which,) = [one for one in ("cgroup", "session") if one in request.node.name]
     said = tmp_path / "said"
-    polite = f"trap 'echo bye > {said}; exit' TERM; while :; do sleep 0.01; done"
+    ready = tmp_path / "ready"
+    polite = f"trap 'echo bye > {said}; exit' TERM; touch {ready}; while :; do sleep 0.01; done"
     for target in _way(tmp_path / "own", which):
         with target.client() as client:
             start(client, ["bash", "-c", polite], mark)
             start(client, ["bash", "-c", "trap '' TERM; while :; do sleep 0.01; done"], mark)
             run(client, "sleep 600 >/dev/null 2>&1 & :", env=dict([mark.split("=")]))
-            until(lambda: len(marked(mark)) >= 3)
+            until(lambda: ready.exists() and len(marked(mark)) >= 3)
             began = time.monotonic()
             os.kill(target.pid, signal.SIGTERM)
             until(partial(is_gone, target.pid))

@@ -82,6 +82,11 @@ class Parts:
         batch, self._batch = bytes(self._batch), bytearray()
         return batch or None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the last batch has been given."""
+        return not self._parts
+
 
 def task_parts(task: Task, most: int) -> list[Part]:
     """The task object, with the last `most` bytes of each stream."""
@@ -118,11 +123,26 @@ class TaskAnswer:
         self._sign = trio.current_time() + first_silence
         self._silence = silence
         self._parts: Parts | None = None
+        self._first: bytes | None = None
         self._is_stopped = False
         task.begin_reading()
 
+    async def whole(self) -> bytes | None:
+        """The whole answer where it is small, and there before a sign of life is due.
+
+        None where it is not; `pull` gives it then.
+        """
+        batch = await self.pull()
+        if self._parts is not None and self._parts.is_over:
+            return batch
+        self._first = batch
+        return None
+
     async def pull(self) -> bytes | None:
         """The next batch, or a sign of life."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         if self._parts is None:
             if not await self._has_ended():
                 return b" "

@@ -44,6 +44,7 @@ class Cgroup:
     """One task's group."""
 
     path: Path
+    counts_memory: bool = False
 
     def open(self) -> int:
         """A descriptor of the directory, owned by the caller, to start a process in it."""
@@ -84,6 +85,9 @@ class Cgroup:
 
     def remove(self) -> bool:
         """Removes it, and what was made below it; False while somebody is in it."""
+        with suppress(OSError):
+            os.rmdir(self.path)  # noqa: PTH106  # the usual case, and each command waits for it
+            return True
         for place in (*_below(self.path), self.path):
             try:
                 place.rmdir()
@@ -95,20 +99,20 @@ class Cgroup:
 
     def costs(self) -> Costs:
         """What it has used so far."""
-        usage = _keyed(self.path / "cpu.stat").get("usage_usec")
-        events = _keyed(self.path / "memory.events").get("oom_kill")
+        usage = _keyed(f"{self.path}/cpu.stat").get("usage_usec")
+        cpu = None if usage is None else usage / 1e6
+        if not self.counts_memory:
+            return Costs(cpu_seconds=cpu, max_rss_bytes=None, oom_killed=None)
+        events = _keyed(f"{self.path}/memory.events").get("oom_kill")
         peak: int | None = None
         with suppress(OSError, ValueError):
             peak = int((self.path / "memory.peak").read_text())
-        return Costs(
-            cpu_seconds=None if usage is None else usage / 1e6,
-            max_rss_bytes=peak,
-            oom_killed=None if events is None else events > 0,
-        )
+        killed = None if events is None else events > 0
+        return Costs(cpu_seconds=cpu, max_rss_bytes=peak, oom_killed=killed)
 
     def is_populated(self) -> bool:
         """Whether somebody is in it or below it."""
-        return _keyed(self.path / "cgroup.events").get("populated", 0) > 0
+        return _keyed(f"{self.path}/cgroup.events").get("populated", 0) > 0
 
 
 class Watch:
@@ -148,6 +152,7 @@ class Cgroups:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._numbers = count()
+        self._counts_memory = "memory" in _words(root / "cgroup.subtree_control")
 
     def make(self) -> Cgroup:
         """A new group. Raises OSError."""
@@ -156,7 +161,7 @@ class Cgroups:
             # An earlier instance may have left one whose processes cannot be ended.
             with suppress(FileExistsError):
                 path.mkdir()
-                return Cgroup(path)
+                return Cgroup(path, self._counts_memory)
 
     def kill_all(self) -> None:
         """Ends whatever any task left."""
@@ -291,14 +296,26 @@ def _works(root: Path) -> bool:
         probe.remove()
 
 
+def _words(path: Path) -> set[str]:
+    try:
+        return set(path.read_text().split())
+    except OSError:
+        return set()
+
+
 def _below(path: Path) -> list[Path]:
     """The groups below a group, the deepest first."""
     return [Path(place) for place, _, _ in os.walk(path, topdown=False)][:-1]
 
 
-def _keyed(path: Path) -> dict[str, int]:
+def _keyed(path: str) -> dict[str, int]:
+    """A file of names and numbers, a pair a line; empty where there is none."""
     try:
-        lines = path.read_text().splitlines()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return {}
-    return {name: int(value) for name, value in (line.split()[:2] for line in lines)}
+    try:
+        words = os.read(descriptor, 4096).decode("ascii").split()
+    finally:
+        os.close(descriptor)
+    return dict(zip(words[::2], map(int, words[1::2]), strict=False))

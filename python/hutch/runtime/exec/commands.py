@@ -36,7 +36,6 @@ from hutch.wire.config import Config
 from hutch.wire.errors import Failure
 from hutch.wire.exec import ExecBody, check_body, fingerprint
 
-_STARTS: Final = 8
 _DISK: Final = 8
 # A finished task's output goes to the disk where it is more than this.
 _SMALL: Final = 4096
@@ -59,7 +58,8 @@ class Commands:
         self._registry = registry
         self._cgroups = cgroups
         self._nursery = nursery
-        self._starts = Lane(_STARTS)
+        # One for each that may be starting: a mount that hangs holds up nobody else.
+        self._starts = Lane(config.limits.exec_tasks)
         self._disk = Lane(_DISK)
         self._signals = Lane(_DISK)
         self._spools = config.state_dir / "tasks"
@@ -114,7 +114,7 @@ class Commands:
     def _output(self, uid: str, name: str, *, keep: bool) -> Output:
         limits = self.limits
         return Output(
-            self._spools / uid / name,
+            f"{self._spools}/{uid}/{name}",
             self._disk,
             memory=limits.exec_memory_bytes,
             ring=None if keep else limits.exec_answer_bytes,
@@ -189,8 +189,14 @@ class Commands:
         return self._registry.all()
 
     async def delete(self, task: Task) -> None:
-        """SIGKILL to the whole tree, and forgets the task once its leader has ended."""
-        await task.ready.wait()
+        """SIGKILL to the whole tree, and forgets the task once its leader has ended.
+
+        Raises `Failure` (conflict) for one that hangs while it is started.
+        """
+        with trio.move_on_after(_DELETE_SECONDS):
+            await task.ready.wait()
+        if not task.ready.is_set():
+            raise Failure("conflict", f"task {task.id} is still being started")
         tree = task.tree
         if tree is not None and (task.uid in self._left or not task.ended.is_set()):
             await self._signals.run(tree.kill)
@@ -199,12 +205,16 @@ class Commands:
         self._registry.forget(task)
 
     async def delete_all(self) -> int:
-        """Deletes every task; how many there were."""
+        """Deletes every task; how many were deleted."""
         tasks = self._registry.all()
         async with trio.open_nursery() as nursery:
             for one in tasks:
-                nursery.start_soon(self.delete, one)
-        return len(tasks)
+                nursery.start_soon(self._delete_if_possible, one)
+        return sum(one.is_forgotten for one in tasks)
+
+    async def _delete_if_possible(self, task: Task) -> None:
+        with suppress(Failure):
+            await self.delete(task)
 
     async def write(self, task: Task, data: bytes, *, eof: bool) -> int:
         """Writes to the task's standard input; how many bytes.
@@ -238,6 +248,9 @@ class Commands:
 
         Nothing is started any more. Returns when the tasks have ended, or cannot be.
         """
+        if self._is_closing:
+            await self._signals.run(self._kill_all)
+            return
         self._is_closing = True
         await self._signals.run(partial(self._send_all, signal.SIGTERM))
         with trio.move_on_after(self.limits.exec_stop_seconds):

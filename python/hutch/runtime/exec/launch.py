@@ -11,8 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import stat
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from hutch import _native
@@ -70,10 +72,14 @@ def launch(asked: ExecBody, directory: bytes, cgroups: Cgroups | None, *, pipe: 
             if group is not None:
                 group.remove()
             raise
-        seen = sessions.look(process.pid)
-        started = None if seen is None else seen.started
-        tree = Tree(process.pid, started, group)
+        tree = Tree(process.pid, None if group else _started(process.pid), group)
         return Started(process, found, tree, *pipes.keep())
+
+
+def _started(pid: int) -> int | None:
+    """What tells the process from a later one with its number."""
+    seen = sessions.look(pid)
+    return None if seen is None else seen.started
 
 
 class _Pipes:
@@ -210,20 +216,25 @@ def _bad_directory(error: OSError, directory: bytes) -> Failure:
 def _require_directory(directory: bytes) -> None:
     # Before the program is looked for: relative ones begin there.
     try:
-        os.scandir(directory).close()
+        mode = os.stat(directory).st_mode  # noqa: PTH116  # Path knows no bytes
     except PermissionError:
         return
     except OSError as error:
         raise _bad_directory(error, directory) from error
+    if not stat.S_ISDIR(mode):
+        raise Failure("bad_request", f"cwd: not a directory: {display(directory)}")
 
 
 def _environment(given: dict[str, str], user: _User, directory: bytes) -> dict[str, str]:
     """The server's, without what is the server's own, then the user's, then what was asked for."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OWN)}
-    place = {"PWD": os.fsdecode(directory), "PATH": os.environ.get("PATH", modes.DEFAULT_PATH)}
-    for name in _STALE:
-        inherited.pop(name, None)
-    return inherited | place | user.variables | given
+    return _inherited() | {"PWD": os.fsdecode(directory)} | user.variables | given
+
+
+@cache
+def _inherited() -> dict[str, str]:
+    """What the server was started with, which does not change."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_OWN) and k not in _STALE}
+    return {"PATH": modes.DEFAULT_PATH} | kept
 
 
 def _user(given: str | int | None) -> _User:

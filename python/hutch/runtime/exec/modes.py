@@ -121,11 +121,13 @@ def locate(word: str, place: Place) -> bytes:
     What is there and may not be executed is returned too: executing it says why.
     Raises `Failure` (internal) where nothing is there.
     """
-    there = [one for one in _candidates(word, place) if _is_file(one)]
-    best = next((one for one in there if _is_executable(one)), there[0] if there else None)
-    if best is None:
+    candidates = _candidates(word, place)
+    found = next(filter(_is_executable, candidates), None)
+    if found is None:
+        found = next(filter(_is_there, candidates), None)
+    if found is None:
         raise Failure("internal", f"executable not found: {word[:200]}")
-    return best
+    return found
 
 
 def _candidates(word: str, place: Place) -> list[bytes]:
@@ -143,7 +145,7 @@ def _below(directory: bytes, name: bytes) -> bytes:
     return os.path.join(directory, name)  # noqa: PTH118  # Path knows no bytes
 
 
-def _is_file(path: bytes) -> bool:
+def _is_there(path: bytes) -> bool:
     try:
         os.stat(path)  # noqa: PTH116  # as above
     except (OSError, ValueError):
@@ -152,8 +154,12 @@ def _is_file(path: bytes) -> bool:
 
 
 def _is_executable(path: bytes) -> bool:
+    # Asked first, since it raises nothing for the many places where there is nothing.
+    return os.access(path, os.X_OK) and _is_regular(path)
+
+
+def _is_regular(path: bytes) -> bool:
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  # as above
-    except (OSError, ValueError):
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116  # as above
+    except OSError:
         return False
-    return stat.S_ISREG(mode) and os.access(path, os.X_OK)

@@ -27,7 +27,7 @@ _log: Final = logging.getLogger(__name__)
 class Output:
     """One stream. `ring` bytes of it are kept beside those in memory; None keeps all."""
 
-    def __init__(self, path: Path, lane: Lane, *, memory: int, ring: int | None) -> None:
+    def __init__(self, path: str, lane: Lane, *, memory: int, ring: int | None) -> None:
         self._path = path
         self._lane = lane
         self._most = memory
@@ -124,13 +124,14 @@ class Output:
     def _unlink(self) -> None:
         if self._has_file:
             self._has_file = False
-            self._path.unlink(missing_ok=True)
+            path = Path(self._path)
+            path.unlink(missing_ok=True)
             with suppress(OSError):
-                self._path.parent.rmdir()
+                path.parent.rmdir()
 
 
-def _write(path: Path, data: bytes, begin: int, ring: int | None) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _write(path: str, data: bytes, begin: int, ring: int | None) -> None:
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if ring is not None and len(data) > ring:
         begin += len(data) - ring
         data = data[-ring:]
@@ -146,7 +147,7 @@ def _write(path: Path, data: bytes, begin: int, ring: int | None) -> None:
         os.close(descriptor)
 
 
-def _read(path: Path, count: int, at: int, ring: int | None) -> bytes:
+def _read(path: str, count: int, at: int, ring: int | None) -> bytes:
     if ring is not None:
         at %= ring
         count = min(count, ring - at)
@@ -157,7 +158,7 @@ def _read(path: Path, count: int, at: int, ring: int | None) -> bytes:
         os.close(descriptor)
 
 
-def _punch(path: Path, size: int) -> None:
+def _punch(path: str, size: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         _native.punch_hole(descriptor, size)

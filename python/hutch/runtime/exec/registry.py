@@ -27,6 +27,7 @@ from hutch.wire.errors import Failure
 from hutch.wire.exec import Gone
 
 NEVER: Final = -1
+_STALE: Final = 256
 
 _log: Final = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ class Registry:
         self._output_bytes: dict[str, int] = {}
         self._kept_bytes = 0
         self._running: dict[str, Task] = {}
-        self._expiries: list[tuple[float, int, Task]] = []
+        # When each expires; of what was forgotten before its time entries stay for a while.
+        self._expiries: list[tuple[float, int, str]] = []
         self._numbers = count()
         self.earlier = trio.Event()
 
@@ -148,10 +150,11 @@ class Registry:
         self._kept_bytes += kept
         if task.ttl_seconds != NEVER:
             left = (task.exited or time.time()) + task.ttl_seconds - time.time()
-            entry = (trio.current_time() + left, next(self._numbers), task)
+            entry = (trio.current_time() + left, next(self._numbers), task.uid)
             heapq.heappush(self._expiries, entry)
             if self._expiries[0] is entry:
                 self.earlier.set()
+            self._drop_stale()
         while len(self._finished) > self._limits.exec_finished:
             self.forget(next(iter(self._finished.values())))
         self._bound_output()
@@ -189,14 +192,19 @@ class Registry:
 
     def next_expiry(self) -> float:
         """When the next task expires, on Trio's clock."""
-        while self._expiries and self._expiries[0][2].is_forgotten:
+        while self._expiries and self._expiries[0][2] not in self._finished:
             heapq.heappop(self._expiries)
         return self._expiries[0][0] if self._expiries else float("inf")
 
     def expire(self) -> None:
         """Forgets what has expired. Processes that it left live on."""
         while self.next_expiry() <= trio.current_time():
-            self.forget(heapq.heappop(self._expiries)[2])
+            self.forget(self._finished[heapq.heappop(self._expiries)[2]])
+
+    def _drop_stale(self) -> None:
+        if len(self._expiries) > 2 * len(self._finished) + _STALE:
+            self._expiries = [one for one in self._expiries if one[2] in self._finished]
+            heapq.heapify(self._expiries)
 
     def restore(self, tasks: list[Task], keys: dict[str, Key]) -> None:
         """Takes over what the journal told of an earlier instance."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import calendar
 import time
-from pathlib import Path
 
 from msgspec import UNSET, UnsetType
 
@@ -70,7 +69,7 @@ def _keep_key(keys: dict[str, Key], line: Line) -> None:
 def _task(line: Line, end: TaskFacts | None, pid: int | None) -> Task:
     facts = end or line.facts
     assert isinstance(facts, TaskFacts)  # noqa: S101  # a `begin` line has them
-    nothing = Output(Path("/nothing"), Lane(1), memory=0, ring=None)
+    nothing = Output("/nothing", Lane(1), memory=0, ring=None)
     nothing.freeze()
     task = Task(
         uid=line.uid,

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -27,7 +28,6 @@ from hutch.runtime.exec.launch import Started
 from hutch.runtime.exec.output import Output
 from hutch.runtime.exec.stdin import Stdin
 from hutch.runtime.exec.task import Task
-from hutch.runtime.exec.tree import Tree
 from hutch.runtime.lanes import Lane
 from hutch.wire.config import Limits
 from hutch.wire.errors import Failure
@@ -147,7 +147,7 @@ class Supervision:
         peak = None if costs is None else costs.max_rss_bytes
         return Resources(
             cpu_seconds=round(how.cpu_seconds if cpu is None else max(cpu, how.cpu_seconds), 6),
-            max_rss_bytes=_own_peak(how) if peak is None else peak,
+            max_rss_bytes=_floor.own_peak(how) if peak is None else peak,
             oom_killed=None if costs is None else costs.oom_killed,
         )
 
@@ -208,19 +208,27 @@ class Supervision:
         group.remove()
 
 
-def _own_peak(how: _native.Ended) -> int | None:
-    """The command's own peak, where it was more than what it began with: the server's memory."""
-    return how.max_rss_bytes if how.max_rss_bytes > _server_peak() else None
+class _Floor:
+    """The most memory that the server has ever had resident: no command can show less.
+
+    It only grows, and reading it takes longer than reaping: it is read when it may have grown.
+    """
+
+    def __init__(self) -> None:
+        self._known = 0
+
+    def own_peak(self, how: _native.Ended) -> int | None:
+        """The command's own peak; None where the server's memory, left behind, hides it."""
+        if how.max_rss_bytes > self._known:
+            self._known = max(self._known, _server_peak())
+        return how.max_rss_bytes if how.max_rss_bytes > self._known else None
+
+
+_floor: Final = _Floor()
 
 
 def _server_peak() -> int:
-    with open("/proc/self/status", "rb") as status:  # noqa: PTH123  # four times as fast
-        for line in status:
-            if line.startswith(b"VmHWM:"):
-                return int(line.split()[1]) * 1024
+    for line in Path("/proc/self/status").read_bytes().splitlines():
+        if line.startswith(b"VmHWM:"):
+            return int(line.split()[1]) * 1024
     return 0
-
-
-async def end_tree(tree: Tree, lane: Lane) -> None:
-    """SIGKILL to all of it."""
-    await lane.run(tree.kill)

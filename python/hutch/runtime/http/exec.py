@@ -17,6 +17,7 @@ from hutch.server.bodies import read_body
 from hutch.server.streaming import Exchange, respond
 from hutch.wire.exec import (
     COMMENT,
+    Cursor,
     Deleted,
     DeletedAll,
     ExecBody,
@@ -61,8 +62,7 @@ async def run_stream(runtime: Runtime, call: Call[ExecBody], exchange: Exchange)
     cursor = last_event(call.headers)
     asked = msgspec.structs.replace(call.asked, stream=True)
     task = await runtime.commands.run(asked, idempotency_key(call.headers), pipe=True)
-    events = Events(task, cursor, most=runtime.config.limits.exec_answer_bytes, announce=True)
-    await _respond_events(runtime, exchange, events)
+    await _respond_events(runtime, exchange, task, cursor, announce=True)
 
 
 async def subscribe(runtime: Runtime, call: Call[SubscribeQuery], exchange: Exchange) -> None:
@@ -70,16 +70,23 @@ async def subscribe(runtime: Runtime, call: Call[SubscribeQuery], exchange: Exch
     cursor = last_event(call.headers)
     task = runtime.commands.get(call.asked.task_id)
     await task.ready.wait()
+    await _respond_events(runtime, exchange, task, cursor, announce=False)
+
+
+async def _respond_events(
+    runtime: Runtime,
+    exchange: Exchange,
+    task: RunningTask,
+    cursor: Cursor | None,
+    *,
+    announce: bool,
+) -> None:
     if cursor is not None and cursor.ended:
         # It has seen `exit`: this status tells a browser to come back no more.
         await respond_bytes(exchange, status=204, headers=(_NO_STORE,), body=b"")
         return
-    events = Events(task, cursor, most=runtime.config.limits.exec_answer_bytes, announce=False)
-    await _respond_events(runtime, exchange, events)
-
-
-async def _respond_events(runtime: Runtime, exchange: Exchange, events: Events) -> None:
-    """The stream; its first batch is there at once, so that HEAD does not wait for one."""
+    most = runtime.config.limits.exec_answer_bytes
+    events = Events(task, cursor, most=most, announce=announce)
     await respond(
         exchange,
         status=200,
@@ -107,7 +114,15 @@ async def _respond_task(
         first_silence=limits.exec_silent_seconds,
         silence=limits.silence_seconds,
     )
-    await respond(exchange, status=status, headers=_JSON, source=answer)
+    try:
+        # Most commands end soon, and say little.
+        whole = await answer.whole()
+        if whole is None:
+            await respond(exchange, status=status, headers=_JSON, source=answer)
+        else:
+            await respond_bytes(exchange, status=status, headers=_JSON, body=whole)
+    finally:
+        answer.stop()
 
 
 async def list_tasks(runtime: Runtime, _call: Call[None]) -> TaskList:

@@ -6,6 +6,7 @@
 //! architecture is another, libc's `clone` does the same, and the child moves itself into its
 //! cgroup.
 
+use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -71,14 +72,25 @@ impl Drop for Blocked {
     }
 }
 
+thread_local! {
+    /// Made at a thread's first start and used by all later ones: unmapping one makes every
+    /// thread's processor forget its addresses.
+    static OWN_STACK: RefCell<Option<Stack>> = const { RefCell::new(None) };
+}
+
 /// Clones; returns once the child runs its program or has exited.
 pub(super) fn clone(plan: &Plan<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Process, Errno> {
-    let stack = Stack::new()?;
-    let _blocked = Blocked::new();
-    match by_clone3(plan, &stack, cgroup) {
-        Err(Errno::NOSYS) => by_libc(plan, &stack, cgroup),
-        done => done,
-    }
+    OWN_STACK.with_borrow_mut(|own| {
+        let stack = match own {
+            Some(stack) => stack,
+            None => own.insert(Stack::new()?),
+        };
+        let _blocked = Blocked::new();
+        match by_clone3(plan, stack, cgroup) {
+            Err(Errno::NOSYS) => by_libc(plan, stack, cgroup),
+            done => done,
+        }
+    })
 }
 
 fn process(pid: i64, pidfd: c_int) -> Result<Process, Errno> {

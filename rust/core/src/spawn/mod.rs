@@ -253,6 +253,55 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_becomes_the_sessions_own() {
+        let (master, slave) = terminal();
+        let script = "tty; : < /dev/tty && echo controls; cat <&0 >/dev/null; echo end";
+        let words = ["/bin/sh", "-c", script];
+        let started = spawn(&Program {
+            file: text(words[0]),
+            arguments: words.iter().map(|one| text(one)).collect(),
+            environment: vec![text("PATH=/usr/bin:/bin")],
+            directory: text("/"),
+            standard: [slave.as_fd(); 3],
+            terminal: true,
+            cgroup: None,
+            user: None,
+            descriptors: None,
+        });
+        drop(slave);
+        let process = started.unwrap();
+        let mut master = File::from(master);
+        let mut told = Vec::new();
+        let mut piece = [0; 256];
+        let mut has_answered = false;
+        // The terminal reports an error, not an end, once its last user has gone.
+        while let Ok(count) = master.read(&mut piece) {
+            told.extend_from_slice(&piece[..count]);
+            if !has_answered && told.ends_with(b"controls\r\n") {
+                has_answered = true;
+                std::io::Write::write_all(&mut master, b"\x04").unwrap();
+            }
+        }
+        assert_eq!(process.reap().unwrap().code, Some(0));
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.starts_with("/dev/pts/"), "{told}");
+        assert!(told.ends_with("controls\r\nend\r\n"), "{told}");
+    }
+
+    fn terminal() -> (OwnedFd, OwnedFd) {
+        use std::os::fd::FromRawFd;
+        // SAFETY: each call is given what the one before it made; the name is of this thread.
+        unsafe {
+            let master = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC);
+            assert!(master >= 0 && libc::grantpt(master) == 0 && libc::unlockpt(master) == 0);
+            let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+            let slave = libc::open(libc::ptsname(master), flags);
+            assert!(slave >= 0);
+            (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave))
+        }
+    }
+
+    #[test]
     fn limits_are_given_back() {
         let (_, told) = run(&["/bin/sh", "-c", "ulimit -n; ulimit -Hn"], |program| {
             program.descriptors = Some((123, 456));
