@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def mark() -> str:
 
 def is_gone(pid: int) -> bool:
     return not is_alive(pid)
+
+
+def session(pid: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return 0
 
 
 def start(client: Client, cmd: object, mark: str, **body: object) -> str:
@@ -109,7 +116,7 @@ def test_delete_reaches_what_left_the_session_where_there_is_a_cgroup(
 ) -> None:
     words, count = ESCAPES[name]
     task = start(client, words, mark)
-    until(lambda: len(marked(mark)) == count)
+    until(lambda: len(marked(mark)) == count and len(set(map(session, marked(mark)))) == 2)
     client.request("DELETE", f"/exec/{task}")
     if "exec.cgroup" in client.json("/runtime")["capabilities"]:
         until(lambda: not marked(mark), seconds=2)

@@ -39,7 +39,7 @@ from hutch.wire.exec import ExecBody, check_body, fingerprint
 _DISK: Final = 8
 # A finished task's output goes to the disk where it is more than this.
 _SMALL: Final = 4096
-_LAST_SECONDS: Final = 1.0
+_LAST_SECONDS: Final = 1.5
 _DELETE_SECONDS: Final = 2.0
 
 
@@ -66,6 +66,7 @@ class Commands:
         # Of tasks that have ended, those whose processes perhaps have not.
         self._left: dict[str, Tree] = {}
         self._is_closing = False
+        self._has_ended = False
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -248,9 +249,9 @@ class Commands:
 
         Nothing is started any more. Returns when the tasks have ended, or cannot be.
         """
-        if self._is_closing:
-            await self._signals.run(self._kill_all)
+        if self._has_ended:
             return
+        # Before anything is waited for; but a call that was cancelled half-way has ended nothing.
         self._is_closing = True
         await self._signals.run(partial(self._send_all, signal.SIGTERM))
         with trio.move_on_after(self.limits.exec_stop_seconds):
@@ -261,6 +262,7 @@ class Commands:
         with trio.move_on_after(_LAST_SECONDS):
             for task in self._registry.running():
                 await task.ended.wait()
+        self._has_ended = True
 
     def _trees(self) -> list[Tree]:
         running = [one.tree for one in self._registry.running() if one.tree is not None]
