@@ -74,6 +74,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
     status: Status
     created_at: str
     ttl_seconds: int
+    command_truncated: bool | UnsetType = UNSET
     exec_mode: Mode | UnsetType = UNSET
     guest_pid: int | UnsetType = UNSET
     started_at: str | UnsetType = UNSET

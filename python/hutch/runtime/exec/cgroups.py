@@ -253,11 +253,19 @@ def _pass_controllers_on(base: Path) -> None:
     if not offered or offered <= set((base / "cgroup.subtree_control").read_text().split()):
         return
     # The root of all may have members and pass controllers on; it has no such file.
-    if (base / "cgroup.type").exists():
+    is_root = not (base / "cgroup.type").exists()
+    if not is_root:
         leaf = base / SERVER_LEAF
         leaf.mkdir(exist_ok=True)
         (leaf / "cgroup.procs").write_text(str(os.getpid()))
-    _enable(base, offered)
+    try:
+        _enable(base, offered)
+    except OSError:
+        # Others are members of it: we go back to them.
+        if not is_root:
+            (base / "cgroup.procs").write_text(str(os.getpid()))
+            leaf.rmdir()
+        raise
 
 
 def _enable(place: Path, controllers: frozenset[str] | set[str]) -> None:

@@ -100,11 +100,13 @@ class Commands:
     def _new(self, asked: ExecBody, key: str | None, body: str) -> Task:
         uid = secrets.token_hex(8)
         words = asked.words
+        command, is_cut = shown([words] if isinstance(words, str) else words)
         ttl = asked.ttl_seconds or round(self.limits.exec_ttl_seconds)
         return Task(
             uid=uid,
             id=asked.id or uid[:12],
-            command=shown([words] if isinstance(words, str) else words),
+            command=command,
+            is_command_cut=is_cut,
             fingerprint=body,
             key=key,
             ttl_seconds=NEVER if asked.ttl_seconds == NEVER else ttl,

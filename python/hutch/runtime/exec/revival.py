@@ -75,6 +75,7 @@ def _task(line: Line, end: TaskFacts | None, pid: int | None) -> Task:
         uid=line.uid,
         id=facts.id,
         command=facts.command,
+        is_command_cut=facts.command_truncated is True,
         fingerprint=str(line.fingerprint),
         ttl_seconds=facts.ttl_seconds,
         stdout=nothing,

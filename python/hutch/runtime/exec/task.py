@@ -23,7 +23,7 @@ from hutch.wire.exec import SIGNALLED, TIMED_OUT, Cursor, Mode, Resources, Statu
 
 T = TypeVar("T")
 
-_SHOWN_BYTES: Final = 64 * 1024
+_SHOWN: Final = 16 * 1024  # characters
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +37,7 @@ class Task:
     ttl_seconds: int
     stdout: Output
     stderr: Output
+    is_command_cut: bool = False
     key: str | None = None
     status: Status = "pending"
     created: float = field(default_factory=time.time)
@@ -107,6 +108,7 @@ class Task:
         return TaskFacts(
             id=self.id,
             command=self.command,
+            command_truncated=self.is_command_cut or UNSET,
             status=self.status,
             created_at=_native.rfc3339(int(self.created)),
             ttl_seconds=self.ttl_seconds,
@@ -153,12 +155,12 @@ def signal_number(given: str | int) -> int:
         ) from None
 
 
-def shown(command: list[str]) -> list[str]:
-    """The command as tasks show it: words beyond 64 KiB are cut, and end in three dots."""
-    room, found = _SHOWN_BYTES, list[str]()
+def shown(command: list[str]) -> tuple[list[str], bool]:
+    """The command as tasks show it, and whether it was cut: thousands of them are remembered."""
+    room, found = _SHOWN, list[str]()
     for word in command:
         if len(word) > room:
-            return [*found, word[:room] + "..."]
+            return [*found, word[:room]], True
         found.append(word)
         room -= len(word)
-    return found
+    return found, False
