@@ -31,11 +31,18 @@ pub struct Mark(usize, usize, bool);
 impl Spelling {
     /// The listed directory, absolute and normalised.
     pub fn root(path: &[u8]) -> Self {
-        let mut raw = path.to_vec();
+        Self::with_room(path, 0)
+    }
+
+    /// The same, with room to go down by `more` bytes of path.
+    pub fn with_room(path: &[u8], more: usize) -> Self {
+        let mut raw = Vec::with_capacity(path.len() + 1 + more);
+        raw.extend_from_slice(path);
         if raw.last() != Some(&b'/') {
             raw.push(b'/');
         }
-        let mut escaped = Vec::with_capacity(raw.len());
+        // More than escaping plain names asks for.
+        let mut escaped = Vec::with_capacity((raw.len() + more) * 5 / 4 + 16);
         let lossy = json::escape_lossy(&mut escaped, &raw);
         Self {
             base: raw.len(),

@@ -168,7 +168,8 @@ impl Way {
 
     /// How the directory `name` in this one is spelled, where the listed one is `root`.
     pub(super) fn child(&self, root: &[u8], name: &[u8]) -> Spelling {
-        let mut names = vec![name];
+        let mut names = Vec::with_capacity(self.depth as usize + 2);
+        names.push(name);
         let mut next = Some(self);
         while let Some(place) = next {
             names.push(&place.name);
@@ -176,7 +177,8 @@ impl Way {
         }
         // The last is the listed directory, which `root` says.
         names.pop();
-        let mut spelling = Spelling::root(root);
+        let room = names.iter().map(|name| name.len() + 1).sum();
+        let mut spelling = Spelling::with_room(root, room);
         for name in names.into_iter().rev() {
             spelling.descend(name);
         }
