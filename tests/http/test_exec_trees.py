@@ -11,6 +11,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -283,3 +284,25 @@ def test_no_cgroup_is_left_behind(tmp_path: Path) -> None:
         until(lambda: not [one for root in made for one in Path(root).glob("task-*")])
         assert task["exit_code"] == 0
     assert not [root for root in made if Path(root).exists()]
+
+
+def test_who_waits_hears_of_the_end_when_the_server_ends(tmp_path: Path) -> None:
+    said: list[object] = []
+    with serving(tmp_path, *OPTIONS) as target, target.client() as client:
+
+        def call() -> None:
+            said.append(run(client, ["sleep", "600"], id="waited")["exit_code"])
+
+        def listen() -> None:
+            with following(client, body={"cmd": ["sleep", "600"], "id": "followed"}) as found:
+                said.append(list(found)[-1].data["exit_code"])
+
+        callers = [threading.Thread(target=one) for one in (call, listen)]
+        for one in callers:
+            one.start()
+        until(lambda: len(client.json("/exec")["tasks"]) == 2)
+        os.kill(target.pid, signal.SIGTERM)
+        for one in callers:
+            one.join(10)
+        until(partial(is_gone, target.pid))
+    assert said == [143, 143]
