@@ -428,13 +428,15 @@ class Ended:
 class Process:
     """A child of ours, reached by a descriptor and never by its number.
 
-    Dropping it neither ends it nor waits for it.
+    Neither closing nor dropping it ends it or waits for it.
     """
 
     @property
     def pid(self) -> int: ...
     def fileno(self) -> int:
         """Readable once it has ended."""
+    def close(self) -> None:
+        """Closes the descriptor; every other call raises ValueError from then on."""
     def try_reap(self) -> Ended | None:
         """How it ended, None while it runs. To be asked until it says, and then no more."""
     def signal(self, number: int) -> None:

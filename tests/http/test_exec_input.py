@@ -129,6 +129,13 @@ def test_what_is_not_taken_is_504_with_the_true_count(hasty: Target) -> None:
         client.request("DELETE", f"/exec/{task}")
 
 
+def test_who_waits_behind_what_is_not_taken_is_504_too(hasty: Target) -> None:
+    with hasty.client() as client:
+        task = start(client, ["sleep", "60"], stdin="x" * 200_000)
+        assert send(client, task, b"y", 504)["bytes_written"] == 0
+        client.request("DELETE", f"/exec/{task}")
+
+
 def test_slow_progress_is_progress(hasty: Target) -> None:
     with hasty.client() as client:
         code = "import os, time\nwhile os.read(0, 65536): time.sleep(0.1)"

@@ -42,9 +42,9 @@ class Held:
 
 
 def some(client: Client, count: int) -> None:
-    """Commands of every kind: waited for, streamed, in the background, that cannot be started."""
+    """Commands of every kind: waited for, timed out, streamed, in the background, that cannot be started."""
     for number in range(count):
-        match number % 6:
+        match number % 7:
             case 0 | 1:
                 assert run(client, ["true"])["exit_code"] == 0
             case 2:
@@ -55,6 +55,8 @@ def some(client: Client, count: int) -> None:
                 task = run(client, ["cat"], 202, background=True)["id"]
                 client.request("POST", f"/exec/{task}/input", content=b"x", query="eof=true")
                 client.json(f"/exec/{task}", wait=10)
+            case 5:
+                assert run(client, ["sleep", "60"], timeout_seconds=0.01)["exit_code"] == 124
             case _:
                 task = run(client, ["sleep", "60"], 202, background=True)["id"]
                 client.request("DELETE", f"/exec/{task}")

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use hutch_core::spawn::{Program, Unstarted, User};
 use hutch_core::{pidfd, spawn as core_spawn};
@@ -11,9 +12,22 @@ use rustix::io::Errno;
 
 use crate::error::to_python;
 
-/// A child of ours.
+/// A child of ours; None once it is closed, so that its descriptor waits for no collector.
 #[pyclass(frozen)]
-pub(crate) struct Process(pidfd::Process);
+pub(crate) struct Process {
+    pid: i32,
+    inner: Mutex<Option<pidfd::Process>>,
+}
+
+impl Process {
+    fn with<T>(&self, work: impl FnOnce(&pidfd::Process) -> PyResult<T>) -> PyResult<T> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*inner {
+            Some(process) => work(process),
+            None => Err(PyValueError::new_err("the process is closed")),
+        }
+    }
+}
 
 /// How a process ended.
 #[pyclass(frozen, get_all)]
@@ -28,15 +42,20 @@ pub(crate) struct Ended {
 impl Process {
     #[getter]
     fn pid(&self) -> i32 {
-        self.0.pid()
+        self.pid
     }
 
-    fn fileno(&self) -> i32 {
-        self.0.descriptor().as_raw_fd()
+    fn fileno(&self) -> PyResult<i32> {
+        self.with(|process| Ok(process.descriptor().as_raw_fd()))
+    }
+
+    fn close(&self) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        *inner = None;
     }
 
     fn try_reap(&self) -> PyResult<Option<Ended>> {
-        let ended = self.0.try_reap().map_err(plain)?;
+        let ended = self.with(|process| process.try_reap().map_err(plain))?;
         Ok(ended.map(|one| Ended {
             code: one.code,
             signal: one.signal,
@@ -46,7 +65,7 @@ impl Process {
     }
 
     fn signal(&self, number: i32) -> PyResult<()> {
-        self.0.signal(number).map_err(plain)
+        self.with(|process| process.signal(number).map_err(plain))
     }
 }
 
@@ -87,7 +106,10 @@ pub(crate) fn spawn(
         descriptors,
     };
     py.detach(|| core_spawn::spawn(&program))
-        .map(Process)
+        .map(|process| Process {
+            pid: process.pid(),
+            inner: Mutex::new(Some(process)),
+        })
         .map_err(unstarted)
 }
 

@@ -140,16 +140,17 @@ class Commands:
                 task.ready.set()
                 task.ended.set()
                 raise
-        self._take_over(task, started)
         orders = Orders(asked.timeout_seconds, given, close_stdin=wants_pipe and not is_open)
+        self._take_over(task, started, orders)
         self._nursery.start_soon(self._supervise, task, started, orders)
 
-    def _take_over(self, task: Task, started: Started) -> None:
+    def _take_over(self, task: Task, started: Started, orders: Orders) -> None:
         task.mode = started.found.mode
         task.pid = started.process.pid
         task.process = started.process
         task.tree = started.tree
-        task.stdin = None if started.stdin is None else Stdin(started.stdin)
+        if started.stdin is not None:
+            task.stdin = Stdin(started.stdin, has_first=orders.has_first)
         task.status = "running"
         task.started = time.time()
         self._registry.started(task)

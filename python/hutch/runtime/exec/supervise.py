@@ -46,6 +46,11 @@ class Orders:
     stdin: bytes
     close_stdin: bool
 
+    @property
+    def has_first(self) -> bool:
+        """Whether standard input gets something, or its end, before anybody else writes."""
+        return bool(self.stdin) or self.close_stdin
+
 
 @dataclass(slots=True)
 class _Pipe:
@@ -79,7 +84,7 @@ class Supervision:
         async with trio.open_nursery() as nursery:
             for one in self._pipes:
                 nursery.start_soon(self._read, one)
-            if self._task.stdin is not None and (orders.stdin or orders.close_stdin):
+            if self._task.stdin is not None and orders.has_first:
                 nursery.start_soon(self._feed, self._task.stdin, orders)
             await self._lead(orders.timeout_seconds, nursery, ended)
         await self._leave()
@@ -107,6 +112,8 @@ class Supervision:
             task.stdin.close()
         # The number may be another process's from now on.
         task.process = None
+        trio.lowlevel.notify_closing(self._process.fileno())
+        self._process.close()
 
     async def _exit_within(self, seconds: float) -> _native.Ended | None:
         with trio.move_on_after(seconds):
@@ -187,7 +194,7 @@ class Supervision:
     async def _feed(self, stdin: Stdin, orders: Orders) -> None:
         # A command that does not want all of its input is no error.
         with suppress(Failure):
-            await stdin.write(orders.stdin, idle_seconds=float("inf"), eof=orders.close_stdin)
+            await stdin.write_first(orders.stdin, eof=orders.close_stdin)
 
     async def _leave(self) -> None:
         """Removes the task's cgroup once its last process has ended."""
