@@ -160,7 +160,8 @@ class Cgroups:
             path = self.root / f"task-{next(self._numbers)}"
             # An earlier instance may have left one whose processes cannot be ended.
             with suppress(FileExistsError):
-                path.mkdir()
+                # Somebody may have tidied up: an empty root looks like a leftover.
+                path.mkdir(parents=True)
                 return Cgroup(path, self._counts_memory)
 
     def kill_all(self) -> None:
