@@ -79,6 +79,7 @@ class Limits:
     exec_drain_seconds: float = _limit(0.1, "output still awaited once a command has exited")
     exec_kill_seconds: float = _limit(5.0, "from SIGTERM to SIGKILL when a command's time is up")
     exec_stop_seconds: float = _limit(3.0, "from SIGTERM to SIGKILL when the server ends")
+    exec_character_seconds: float = _limit(0.5, "half a character waits for its rest in an event")
     exec_silent_seconds: float = _limit(10.0, "a waiting call gets its first sign of life")
     exec_ttl_seconds: float = _limit(300.0, "a finished command is remembered, if not told")
     exec_keys: int = _limit(100_000, "most idempotency keys that are remembered")

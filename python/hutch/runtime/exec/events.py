@@ -15,6 +15,7 @@ import trio
 from hutch.runtime.exec.answers import Part, Parts, Text
 from hutch.runtime.exec.output import Output
 from hutch.runtime.exec.task import Task
+from hutch.wire.config import Limits
 from hutch.wire.exec import (
     COMMENT,
     Cursor,
@@ -27,8 +28,6 @@ from hutch.wire.exec import (
 
 # Three quarters of it fill a line of 64 KiB: proxies like lines that are not much longer.
 _CHUNK: Final = 48 * 1024
-# How long the first bytes of a character wait for its last ones.
-_HALF_SECONDS: Final = 0.05
 
 
 class Events:
@@ -37,8 +36,11 @@ class Events:
     `cursor` says what the reader has seen; without one a task that has ended gives `output`.
     """
 
-    def __init__(self, task: Task, cursor: Cursor | None, *, most: int, announce: bool) -> None:
+    def __init__(
+        self, task: Task, cursor: Cursor | None, limits: Limits, *, announce: bool
+    ) -> None:
         self._task = task
+        self._half_seconds = limits.exec_character_seconds
         self._cursor = cursor or Cursor()
         self._replay: Parts | None = None
         self._is_over = False
@@ -47,7 +49,7 @@ class Events:
         if announce and cursor is None:
             self._greeting = event("task_id", {"task_id": task.id}, self._cursor)
         if cursor is None and not announce and task.ended.is_set():
-            self._replay = Parts(_whole(task, most))
+            self._replay = Parts(_whole(task, limits.exec_answer_bytes))
         task.begin_reading()
 
     async def pull(self) -> bytes | None:
@@ -88,8 +90,9 @@ class Events:
             cursor = _moved(cursor, name, begin)
             events = event("gap", {"stream": name, "skipped": begin - seen}, cursor)
         more_comes = not self._task.ended.is_set() or begin + len(chunk) < output.total
-        if patient and more_comes:
-            chunk = whole_characters(chunk)
+        if more_comes:
+            # Where waiting has brought no more of the one character that is there, it goes as it is.
+            chunk = whole_characters(chunk) or (b"" if patient else chunk)
         if chunk:
             cursor = _moved(cursor, name, begin + len(chunk))
             events += output_event(name, chunk, cursor)
@@ -111,7 +114,7 @@ class Events:
         """Waits for news; False where half a character has waited long enough."""
         task = self._task
         behind = self._cursor.stdout < task.stdout.total or self._cursor.stderr < task.stderr.total
-        with trio.move_on_after(_HALF_SECONDS if behind else float("inf")) as scope:
+        with trio.move_on_after(self._half_seconds if behind else float("inf")) as scope:
             await task.changed.park()
         return not scope.cancelled_caught
 

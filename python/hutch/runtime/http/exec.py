@@ -85,8 +85,7 @@ async def _respond_events(
         # It has seen `exit`: this status tells a browser to come back no more.
         await respond_bytes(exchange, status=204, headers=(_NO_STORE,), body=b"")
         return
-    most = runtime.config.limits.exec_answer_bytes
-    events = Events(task, cursor, most=most, announce=announce)
+    events = Events(task, cursor, runtime.config.limits, announce=announce)
     await respond(
         exchange,
         status=200,
