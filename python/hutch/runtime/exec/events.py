@@ -91,7 +91,7 @@ class Events:
             events = event("gap", {"stream": name, "skipped": begin - seen}, cursor)
         more_comes = not self._task.ended.is_set() or begin + len(chunk) < output.total
         if more_comes:
-            # Where waiting has brought no more of the one character that is there, it goes as it is.
+            # Where waiting has brought no more of the one that is there, it goes as it is.
             chunk = whole_characters(chunk) or (b"" if patient else chunk)
         if chunk:
             cursor = _moved(cursor, name, begin + len(chunk))
