@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -65,8 +66,9 @@ def _auto(words: list[str] | str, given: list[str], place: Place) -> Found:
         return _shell(given)
     if len(given) > 1:
         return _shell(given) if has_operator(given) else _direct(given, place)
-    if names_executable(given[0], place):
-        return _direct(given, place)
+    file = _executable(given[0], place)
+    if file is not None:
+        return Found("direct", file, [given[0].encode()])
     if _META.intersection(given[0]):
         return _shell(given)
     return _direct(_split(given[0]), place)
@@ -110,9 +112,9 @@ def _direct(words: list[str], place: Place) -> Found:
     return Found("direct", file, [word.encode() for word in words])
 
 
-def names_executable(word: str, place: Place) -> bool:
-    """Whether the word, as it stands, is a program's name."""
-    return any(_is_executable(one) for one in _candidates(word, place))
+def _executable(word: str, place: Place) -> bytes | None:
+    """The program that the word, as it stands, names; None where it names none."""
+    return next(filter(_is_executable, _candidates(word, place)), None)
 
 
 def locate(word: str, place: Place) -> bytes:
@@ -121,24 +123,22 @@ def locate(word: str, place: Place) -> bytes:
     What is there and may not be executed is returned too: executing it says why.
     Raises `Failure` (internal) where nothing is there.
     """
-    candidates = _candidates(word, place)
-    found = next(filter(_is_executable, candidates), None)
+    found = _executable(word, place)
     if found is None:
-        found = next(filter(_is_there, candidates), None)
+        found = next(filter(_is_there, _candidates(word, place)), None)
     if found is None:
         raise Failure("internal", f"executable not found: {word[:200]}")
     return found
 
 
-def _candidates(word: str, place: Place) -> list[bytes]:
+def _candidates(word: str, place: Place) -> Iterator[bytes]:
     name = word.encode()
     if b"/" in name:
-        return [_below(place.directory, name)]
-    if not name:
-        return []
-    # An empty element is the working directory, as POSIX has it.
-    parts = [_below(place.directory, part.encode()) for part in place.path.split(":")]
-    return [_below(part, name) for part in parts]
+        yield _below(place.directory, name)
+    elif name:
+        for part in place.path.split(":"):
+            # An empty element is the working directory, as POSIX has it.
+            yield _below(_below(place.directory, part.encode()), name)
 
 
 def _below(directory: bytes, name: bytes) -> bytes:
