@@ -49,6 +49,12 @@ def is_path(type_: inspect.Type) -> bool:
     return False
 
 
+@cache
+def _path_names(shape: type[msgspec.Struct]) -> frozenset[str]:
+    """Which fields are paths; asked of every request, so found out once."""
+    return frozenset(one.encode_name for one in fields(shape) if is_path(one.type))
+
+
 def _bare(type_: inspect.Type) -> inspect.Type:
     """The type without metadata and without `| None`."""
     if isinstance(type_, inspect.Metadata):
@@ -190,9 +196,10 @@ def _query_path(given: Mapping[str, bytes], name: str) -> bytes | None:
 def _query_values(shape: type[msgspec.Struct], query_string: bytes) -> dict[str, object]:
     given = split_query(query_string)
     values: dict[str, object] = {}
+    path_names = _path_names(shape)
     for field in fields(shape):
         name = field.encode_name
-        if is_path(field.type):
+        if name in path_names:
             path = _query_path(given, name)
             if path is not None:
                 values[name] = path
@@ -250,9 +257,10 @@ def _body_path(given: Mapping[str, Any], name: str) -> bytes | None:
 def _body_values(shape: type[msgspec.Struct], body: bytes) -> dict[str, object]:
     given = decode_object(body)
     values: dict[str, object] = {}
+    path_names = _path_names(shape)
     for field in fields(shape):
         name = field.encode_name
-        value = _body_path(given, name) if is_path(field.type) else given.get(name)
+        value = _body_path(given, name) if name in path_names else given.get(name)
         if value is not None:
             values[name] = value
     return values
