@@ -262,15 +262,13 @@ impl List {
 impl Job for List {
     fn turn(self: Arc<Self>, scratch: &mut Scratch) {
         if let Err(error) = self.work(scratch) {
-            self.common.stop.set();
-            self.common.feed.end(Err(error));
+            self.common.abort(error);
         }
         lock(&self.progress).turns -= 1;
     }
 
     fn fail(&self, what: String) {
-        self.common.stop.set();
-        self.common.feed.end(Err(Error::Panicked(what)));
+        self.common.abort(Error::Panicked(what));
     }
 }
 

@@ -290,6 +290,12 @@ impl Common {
         })
     }
 
+    /// Ends the walk for all its turns, and tells its consumer why.
+    fn abort(&self, error: Error) {
+        self.stop.set();
+        self.feed.end(Err(error));
+    }
+
     /// What [`Common::open`] found.
     fn ground(&self) -> Result<&Ground> {
         self.ground.get().ok_or(Error::Stopped)

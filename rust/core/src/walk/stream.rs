@@ -477,15 +477,13 @@ impl Job for Stream {
         let flow = self.work(scratch, &mut output);
         self.flush(&mut output);
         if let Err(Halt::Ended(error)) = flow {
-            self.common.stop.set();
-            self.common.feed.end(Err(error));
+            self.common.abort(error);
         }
         self.end_turn();
     }
 
     fn fail(&self, what: String) {
-        self.common.stop.set();
-        self.common.feed.end(Err(Error::Panicked(what)));
+        self.common.abort(Error::Panicked(what));
     }
 }
 

@@ -260,15 +260,13 @@ impl<V: Visitor> Visit<V> {
 impl<V: Visitor> Job for Visit<V> {
     fn turn(self: Arc<Self>, scratch: &mut Scratch) {
         if let Err(error) = self.work(scratch) {
-            self.common.stop.set();
-            self.common.feed.end(Err(error));
+            self.common.abort(error);
         }
         self.end_turn();
     }
 
     fn fail(&self, what: String) {
-        self.common.stop.set();
-        self.common.feed.end(Err(Error::Panicked(what)));
+        self.common.abort(Error::Panicked(what));
     }
 }
 
