@@ -17,10 +17,10 @@ import sys
 import trio
 from hutch.runtime.count import Counts
 from hutch.runtime.http.count import ROUTES
-from hutch.runtime.http.openapi import document
+from hutch.routing.openapi import document
 from hutch.wire import shapes
 
-assert b"/files/count" in document(ROUTES)
+assert b"/files/count" in document("Hutch runtime", ROUTES)
 asked = shapes.parse_query(ROUTES[0].shape, sys.argv[1].encode())
 answer = trio.run(Counts().count, asked)
 assert isinstance(answer, ROUTES[0].answer)

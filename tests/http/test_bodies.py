@@ -16,8 +16,8 @@ from msgspec import inspect
 from tests.client import Client, Json, b64
 from tests.serving import Target, serving
 
+from hutch.routing.table import Route
 from hutch.runtime.http.app import TABLE
-from hutch.runtime.http.table import Route
 from hutch.wire import shapes
 
 pytestmark = pytest.mark.wire

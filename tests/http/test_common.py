@@ -16,8 +16,8 @@ from tests.client import Client, Wire
 from tests.needed import NEEDED
 from tests.serving import Target
 
+from hutch.routing.table import Route
 from hutch.runtime.http.app import TABLE
-from hutch.runtime.http.table import Route
 
 pytestmark = pytest.mark.wire
 

@@ -25,9 +25,9 @@ from tests import trees
 from tests.client import Plain, b64
 from tests.serving import Target, serving
 
+from hutch.routing.table import Route
 from hutch.runtime.http.app import TABLE
 from hutch.runtime.http.auth import local_path
-from hutch.runtime.http.table import Route
 from hutch.wire import paths, shapes
 
 # Known before a server runs, so that Hypothesis can point below it.

@@ -19,8 +19,8 @@ from msgspec import inspect
 from tests.client import Client, Json, Wire, b64
 from tests.needed import NEEDED, QUERY
 
+from hutch.routing.table import Route
 from hutch.runtime.http.app import TABLE
-from hutch.runtime.http.table import Route
 from hutch.wire import shapes
 
 pytestmark = pytest.mark.wire

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
 from hutch.runtime.exec.answers import RawOutput, TaskAnswer
 from hutch.runtime.exec.events import Events
 from hutch.runtime.exec.task import Task as RunningTask
-from hutch.runtime.http.table import Call, Route
 from hutch.server.answers import respond_bytes
 from hutch.server.bodies import read_body
 from hutch.server.streaming import Exchange, respond

@@ -5,8 +5,8 @@ Belongs here: this row. Source: wire contract, section 2, "Mkdir".
 
 from __future__ import annotations
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
 from hutch.wire.mkdir import Made, MkdirBody
 
 

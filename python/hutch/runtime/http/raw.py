@@ -6,8 +6,8 @@ Source: wire contract, section 2, "Raw"; RFC 9110, sections 13 and 14.
 
 from __future__ import annotations
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
 from hutch.runtime.raw import RawFile
 from hutch.server.answers import respond_unchanged
 from hutch.server.streaming import Exchange, respond

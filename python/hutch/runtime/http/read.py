@@ -6,8 +6,8 @@ stream. Source: wire contract, section 2, "Read".
 
 from __future__ import annotations
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
 from hutch.server.answers import respond_unchanged
 from hutch.server.streaming import Exchange, respond
 from hutch.wire.conditions import is_unchanged, version_headers

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
 from hutch.wire.change import parse_condition
 from hutch.wire.remove import Removed, RemoveRequest
 

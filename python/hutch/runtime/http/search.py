@@ -5,8 +5,8 @@ Belongs here: these rows. Source: wire contract, section 3.
 
 from __future__ import annotations
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
 from hutch.runtime.http.walk import PROGRESS, error_line
 from hutch.server.answers import NO_STORE
 from hutch.server.streaming import Exchange, respond

@@ -5,8 +5,8 @@ Belongs here: this row. Source: wire contract, section 2, "Stat".
 
 from __future__ import annotations
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
 from hutch.wire.stat import FileStat, StatQuery
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
 from hutch.wire.system import DesktopStatus, Health, RuntimeAnswer, Target, Targets
 
 

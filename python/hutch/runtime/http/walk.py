@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
 from hutch.runtime.walk import form_of
 from hutch.server.answers import NO_STORE
 from hutch.server.streaming import Exchange, respond

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import msgspec
 
+from hutch.routing.table import Answer, Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Answer, Call, Route
 from hutch.server.answers import NO_STORE, respond_bytes
 from hutch.server.bodies import Body
 from hutch.server.streaming import Exchange

@@ -13,8 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, inspect
 
-from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Call, Route
+from hutch.routing.table import Call, Route
 from hutch.server.answers import NO_STORE, respond_bytes
 from hutch.server.streaming import Exchange
 from hutch.wire import shapes
@@ -32,7 +31,7 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     request_id: str
 
 
-def document(routes: tuple[Route, ...]) -> bytes:
+def document(title: str, routes: tuple[Route, ...]) -> bytes:
     """The OpenAPI document as JSON."""
     types: list[Any] = [ErrorBody]
     for route in routes:
@@ -48,7 +47,7 @@ def document(routes: tuple[Route, ...]) -> bytes:
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "Hutch runtime", "version": version("hutch")},
+            "info": {"title": title, "version": version("hutch")},
             "paths": paths,
             "components": {
                 "schemas": components,
@@ -148,10 +147,10 @@ def _schema_of(field: inspect.Field) -> dict[str, Any]:
     return schema
 
 
-def describing(routes: tuple[Route, ...]) -> tuple[Route, ...]:
+def describing(title: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
     """`routes`, and the row that answers with the document of them all."""
 
-    async def answer(_runtime: Runtime, _call: Call[None], exchange: Exchange) -> None:
+    async def answer(_service: Any, _call: Call[None], exchange: Exchange) -> None:
         headers = ((b"content-type", b"application/json"), NO_STORE)
         await respond_bytes(exchange, status=200, headers=headers, body=whole())
 
@@ -166,6 +165,6 @@ def describing(routes: tuple[Route, ...]) -> tuple[Route, ...]:
 
     @cache
     def whole() -> bytes:
-        return document(described)
+        return document(title, described)
 
     return described

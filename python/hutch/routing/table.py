@@ -13,7 +13,6 @@ from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-from hutch.runtime.composition import Runtime
 from hutch.server.streaming import Exchange
 from hutch.wire.errors import Failure
 
@@ -40,8 +39,9 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-JsonHandler = Callable[[Runtime, Call[Any]], Awaitable[Struct | Answer]]
-StreamHandler = Callable[[Runtime, Call[Any], Exchange], Awaitable[None]]
+# The first argument is what the application's handlers work with: the runtime, say.
+JsonHandler = Callable[[Any, Call[Any]], Awaitable[Struct | Answer]]
+StreamHandler = Callable[[Any, Call[Any], Exchange], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

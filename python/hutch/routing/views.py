@@ -16,8 +16,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from hutch.runtime.composition import Runtime
-from hutch.runtime.http.table import Answer, Call, JsonHandler, Route, Table
+from hutch.routing.table import Answer, Call, JsonHandler, Route, Table
 from hutch.server.answers import NO_STORE, failure_parts, request_id
 from hutch.wire import shapes
 from hutch.wire.errors import Failure
@@ -27,10 +26,10 @@ _log = logging.getLogger(__name__)
 _JSON = (b"content-type", b"application/json")
 
 
-def quart_app(runtime: Runtime, table: Table) -> QuartTrio:
-    """The Quart application with every json route of the table."""
+def quart_app(service: Any, table: Table, body_bytes: int) -> QuartTrio:
+    """The Quart application with every json route of the table; bodies up to `body_bytes`."""
     app = QuartTrio("hutch")
-    app.config["MAX_CONTENT_LENGTH"] = runtime.config.limits.body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = body_bytes
     # Both are total times; ours are idle ones, kept by hutch.server.
     app.config["BODY_TIMEOUT"] = None
     app.config["RESPONSE_TIMEOUT"] = None
@@ -39,14 +38,16 @@ def quart_app(runtime: Runtime, table: Table) -> QuartTrio:
         if route.kind == "json":
             rule = route.path.replace("{", "<").replace("}", ">")
             endpoint = f"{route.method} {route.path}"
-            app.add_url_rule(rule, endpoint, _view(runtime, route), methods=[route.method])
+            app.add_url_rule(
+                rule, endpoint, _view(service, route, body_bytes), methods=[route.method]
+            )
     return app
 
 
-def _view(runtime: Runtime, route: Route) -> Callable[..., Awaitable[Response]]:
+def _view(service: Any, route: Route, body_bytes: int) -> Callable[..., Awaitable[Response]]:
     async def view(**params: str) -> Response:
         try:
-            return _response(route, await _apply(runtime, route, params))
+            return _response(route, await _apply(service, route, params, body_bytes))
         except Failure as failure:
             return _failed(failure)
         except Exception:
@@ -57,13 +58,15 @@ def _view(runtime: Runtime, route: Route) -> Callable[..., Awaitable[Response]]:
     return view
 
 
-async def _apply(runtime: Runtime, route: Route, params: dict[str, str]) -> msgspec.Struct | Answer:
+async def _apply(
+    service: Any, route: Route, params: dict[str, str], body_bytes: int
+) -> msgspec.Struct | Answer:
     handler = cast(JsonHandler, route.handler)
-    asked = await _asked(runtime, route)
-    return await handler(runtime, Call(asked, params, dict(request.scope["headers"])))
+    asked = await _asked(route, body_bytes)
+    return await handler(service, Call(asked, params, dict(request.scope["headers"])))
 
 
-async def _asked(runtime: Runtime, route: Route) -> Any:
+async def _asked(route: Route, body_bytes: int) -> Any:
     if route.shape is None:
         return None
     query: bytes = request.scope["query_string"]
@@ -72,7 +75,7 @@ async def _asked(runtime: Runtime, route: Route) -> Any:
     try:
         body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]  # not text
     except RequestEntityTooLarge:
-        raise _too_large(runtime.config.limits.body_bytes) from None
+        raise _too_large(body_bytes) from None
     if route.source == "body":
         return shapes.parse_body(route.shape, body)
     return shapes.parse_either(route.shape, query, body)

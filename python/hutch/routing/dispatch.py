@@ -1,0 +1,75 @@
+"""From a place in the table to its answer: Quart-Trio for JSON, raw ASGI for streams.
+
+Belongs here: handing a request to its route's handler, and what every application does the same
+way before and after. Banned here: who may ask (each application has its own credentials).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from hutch.routing.cors import Headers
+from hutch.routing.table import Call, Place, Route, StreamHandler, Table
+from hutch.routing.views import quart_app, refuse_large
+from hutch.server.bodies import read_body
+from hutch.server.streaming import Exchange
+from hutch.wire import shapes
+from hutch.wire.config import Limits
+
+
+class Dispatch:
+    """A table at work: `service` is handed to every handler."""
+
+    def __init__(self, service: Any, table: Table, limits: Limits) -> None:
+        self._service = service
+        self._table = table
+        self._limits = limits
+        self._quart = quart_app(service, table, limits.body_bytes)
+
+    def find(self, path: str) -> Place | None:
+        """Where a decoded request path leads, or None."""
+        return self._table.find(path)
+
+    async def answer(self, exchange: Exchange, place: Place) -> None:
+        """Answers a request whose caller may ask. Raises `Failure`."""
+        scope = exchange.scope
+        route = place.route(scope["method"])
+        scope.setdefault("state", {})["route"] = route.path
+        refuse_large(route, scope, self._limits.body_bytes)
+        if route.kind == "json":
+            await self._quart(scope, exchange.receive, exchange.send)
+            return
+        asked = await self._asked(route, exchange)
+        call = Call(asked, place.params, dict(scope["headers"]))
+        handler = cast(StreamHandler, route.handler)
+        await handler(self._service, call, exchange)
+
+    async def _asked(self, route: Route, exchange: Exchange) -> Any:
+        if route.shape is None:
+            return None
+        if route.source == "query":
+            return shapes.parse_query(route.shape, exchange.scope["query_string"])
+        body = await read_body(exchange, self._limits)
+        return shapes.parse_body(route.shape, body)
+
+
+def adding(exchange: Exchange, extra: Headers) -> Exchange:
+    """The exchange whose answer carries `extra` headers too."""
+    if not extra:
+        return exchange
+
+    async def send_with(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *extra]}
+        await exchange.send(message)
+
+    return Exchange(exchange.scope, exchange.receive, send_with)
+
+
+async def lifespan(receive: Any, send: Any) -> None:
+    """Services are opened before the server and closed after it: nothing to do in between."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
