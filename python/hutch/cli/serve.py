@@ -184,7 +184,7 @@ def _default_cwd() -> Path:
 
 
 def _config(given: str | None, *, token_file: Path | None, **rest: Any) -> Config:
-    from hutch.runtime import state  # noqa: PLC0415  # the extra may be missing
+    from hutch import state  # noqa: PLC0415  # the extra may be missing
 
     state_dir = rest.pop("state_dir") or state.default_state_dir()
     if token_file is not None:

@@ -25,9 +25,9 @@ from hutch.runtime.remove import Removals
 from hutch.runtime.ripgrep import Ripgreps
 from hutch.runtime.search import Searches
 from hutch.runtime.stat import Stats
-from hutch.runtime.state import hold_state_dir
 from hutch.runtime.walk import Walks
 from hutch.runtime.write import Writes
+from hutch.state import hold_state_dir
 from hutch.wire.config import Config
 from hutch.wire.system import RuntimeInfo
 

@@ -17,8 +17,8 @@ import trio
 from hutch.runtime.composition import Runtime, open_runtime
 from hutch.runtime.http.app import Application
 from hutch.runtime.http.auth import Tokens
-from hutch.runtime.state import read_token, write_ready
 from hutch.server import Idle, Running, ServerConfig, serve
+from hutch.state import read_token, write_ready
 from hutch.wire.config import Config
 from hutch.wire.errors import Failure
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hutch.runtime.state import default_state_dir
+from hutch.state import default_state_dir
 
 
 def test_the_state_directory_is_roots_or_the_users(

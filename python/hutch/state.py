@@ -1,7 +1,7 @@
-"""The state directory: what outlives the process, one server at a time.
+"""State directories: what outlives a process, one server at a time.
 
-Belongs here: making it, locking it, the token and the instance in it, the ready file.
-Banned here: what single services keep below it (they own their subdirectories).
+Belongs here: making one, locking it, the token and the instance in it, private files, the ready
+file. Banned here: what single services keep below it (they own their subdirectories).
 Source: wire contract, section 0; the table of `hutch serve`.
 """
 
