@@ -18,7 +18,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from hutch.server import Running, ServerConfig, serve
+from hutch.server import Running, ServerConfig, Tls, serve
 from hutch.wire.config import Limits
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -169,9 +169,9 @@ class Site:
         self._servers: list[Server] = []
         self._idle_tasks = 0
 
-    async def serve(self, app: Application, **limits: Any) -> Server:
+    async def serve(self, app: Application, *, tls: Tls | None = None, **limits: Any) -> Server:
         shutdown, ended = trio.Event(), trio.Event()
-        config = ServerConfig(host="127.0.0.1", port=0, limits=replace(CALM, **limits))
+        config = ServerConfig(host="127.0.0.1", port=0, limits=replace(CALM, **limits), tls=tls)
 
         async def run(*, task_status: trio.TaskStatus[Running]) -> None:
             await serve(app, config, shutdown=shutdown, task_status=task_status)

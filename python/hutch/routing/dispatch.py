@@ -14,13 +14,13 @@ from hutch.routing.views import quart_app, refuse_large
 from hutch.server.bodies import read_body
 from hutch.server.streaming import Exchange
 from hutch.wire import shapes
-from hutch.wire.config import Limits
+from hutch.wire.config import ApiLimits
 
 
 class Dispatch:
     """A table at work: `service` is handed to every handler."""
 
-    def __init__(self, service: Any, table: Table, limits: Limits) -> None:
+    def __init__(self, service: Any, table: Table, limits: ApiLimits) -> None:
         self._service = service
         self._table = table
         self._limits = limits

@@ -24,9 +24,10 @@ from hutch.server.descriptors import inherited_limit, raise_limit
 from hutch.server.listening import accept, open_listeners
 from hutch.server.service import ASGIApp, Idle, Service
 from hutch.server.stalls import Stalls
-from hutch.wire.config import Limits
+from hutch.server.tls import Tls
+from hutch.wire.config import ServerLimits
 
-__all__ = ["Idle", "Running", "ServerConfig", "inherited_limit", "serve"]
+__all__ = ["Idle", "Running", "ServerConfig", "Tls", "inherited_limit", "serve"]
 
 _LIFESPAN_SECONDS: Final = 2.0
 
@@ -40,11 +41,17 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Where to listen (port 0: a free one), and every bound and deadline."""
+    """Where to listen (port 0: a free one), and every bound and deadline.
+
+    `descriptors_each` is how many descriptors a connection needs: two where each is answered
+    over another one.
+    """
 
     host: str
     port: int
-    limits: Limits
+    limits: ServerLimits
+    tls: Tls | None = None
+    descriptors_each: int = 1
 
 
 async def serve(
@@ -62,7 +69,7 @@ async def serve(
     `idle` is the caller's handle on the connections that wait for a request. Raises OSError where
     the port is taken.
     """
-    room = raise_limit()
+    room = raise_limit() // config.descriptors_each
     state: dict[str, Any] = {}
     with open_listeners(config.host, config.port, config.limits) as listeners:
         service = Service(
@@ -72,9 +79,10 @@ async def serve(
             stalls=Stalls(config.limits),
             state=state,
             idle=Idle() if idle is None else idle,
+            tls=config.tls,
         )
         async with _lifespan(app, state):
-            task_status.started(Running(_url(listeners[0])))
+            task_status.started(Running(_url(listeners[0], config.tls)))
             await _serve(service, listeners, shutdown)
 
 
@@ -104,6 +112,7 @@ async def _lifespan(app: ASGIApp, state: dict[str, Any]) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, tls: Tls | None) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -6,6 +6,7 @@ Banned here: streams (`streaming`), sockets. Source: wire contract, section 1, "
 
 from __future__ import annotations
 
+import http
 import secrets
 from collections.abc import Sequence
 from typing import Any, Final
@@ -39,6 +40,20 @@ def failure_parts(failure: Failure, request_id: str) -> tuple[int, Headers, byte
     """Status, headers (without a length) and body of a failure's answer."""
     headers = [*_ERROR_HEADERS, *failure.headers]
     return failure.status, headers, error_body(failure, request_id)
+
+
+def plain_answer(failure: Failure) -> bytes:
+    """A failure's whole answer, for where no request could be read; the connection closes."""
+    identifier = new_request_id()
+    status, headers, body = failure_parts(failure, identifier)
+    headers += [
+        (b"x-request-id", identifier.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    lines = b"".join(b"%b: %b\r\n" % one for one in headers)
+    phrase = http.HTTPStatus(status).phrase.encode()
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, lines, body)
 
 
 async def respond_bytes(

@@ -11,14 +11,14 @@ import trio
 
 from hutch.server.gone import ClientGone, RequestStalled
 from hutch.server.streaming import Exchange
-from hutch.wire.config import Limits
+from hutch.wire.config import ApiLimits, ServerLimits
 from hutch.wire.errors import Failure
 
 
 class Body:
     """The body of one request."""
 
-    def __init__(self, exchange: Exchange, limits: Limits) -> None:
+    def __init__(self, exchange: Exchange, limits: ServerLimits) -> None:
         self._receive = exchange.receive
         self._idle_seconds = limits.body_idle_seconds
         self._complete = False
@@ -46,7 +46,7 @@ class Body:
         return None
 
 
-async def read_body(exchange: Exchange, limits: Limits, most: int | None = None) -> bytes:
+async def read_body(exchange: Exchange, limits: ApiLimits, most: int | None = None) -> bytes:
     """A small body, whole: at most `most` bytes, else `body_bytes`.
 
     Raises as `Body.pull` does, and `Failure` (too_large).

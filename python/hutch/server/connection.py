@@ -41,7 +41,9 @@ async def serve_connection(
 ) -> None:
     """Serves one client until it or we close. Raises nothing but cancellation."""
     try:
-        await Connection(service, transport, _peers(connected)).run()
+        await transport.begin()
+        peers = _peers(connected, is_secure=service.tls is not None)
+        await Connection(service, transport, peers).run()
     except* ClientGone:
         pass
     except* Exception:
@@ -52,7 +54,7 @@ async def serve_connection(
         service.census.leave(transport)
 
 
-def _peers(connected: socket.socket) -> Peers:
+def _peers(connected: socket.socket, *, is_secure: bool) -> Peers:
     ends: list[tuple[str, int] | None] = []
     for name in (connected.getpeername, connected.getsockname):
         try:
@@ -60,7 +62,7 @@ def _peers(connected: socket.socket) -> Peers:
         except OSError:
             address = None
         ends.append(address[:2] if isinstance(address, tuple) else None)
-    return Peers(client=ends[0], server=ends[1])
+    return Peers(client=ends[0], server=ends[1], is_secure=is_secure)
 
 
 class Connection:

@@ -35,6 +35,7 @@ class Peers:
 
     client: tuple[str, int] | None
     server: tuple[str, int] | None
+    is_secure: bool = False
 
 
 def check_size(size: int, limit: int) -> None:
@@ -117,7 +118,7 @@ def http_scope(
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": request.http_version.decode("ascii"),
         "method": request.method.decode("ascii"),
-        "scheme": "http",
+        "scheme": "https" if peers.is_secure else "http",
         "path": unquote(text) if "%" in text else text,
         "raw_path": path,
         "query_string": query,
@@ -135,7 +136,7 @@ def make_websocket(scope: dict[str, Any], offered: list[str]) -> None:
     del scope["method"]
     scope.update(
         type="websocket",
-        scheme="ws",
+        scheme="wss" if scope["scheme"] == "https" else "ws",
         subprotocols=offered,
         extensions={"websocket.http.response": {}},
     )

@@ -18,11 +18,12 @@ from typing import Final
 import trio
 from hypercorn.config import Config
 
-from hutch.server.answers import failure_parts, new_request_id
+from hutch.server.answers import plain_answer
 from hutch.server.connection import serve_connection
 from hutch.server.service import Service
+from hutch.server.tls import TlsTransport
 from hutch.server.transport import Transport
-from hutch.wire.config import Limits
+from hutch.wire.config import ServerLimits
 from hutch.wire.errors import Failure
 
 _log: Final = logging.getLogger("hutch.server")
@@ -41,7 +42,7 @@ _PASSING: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errn
 
 
 @contextmanager
-def open_listeners(host: str, port: int, limits: Limits) -> Iterator[list[socket.socket]]:
+def open_listeners(host: str, port: int, limits: ServerLimits) -> Iterator[list[socket.socket]]:
     """Sockets that listen on host and port, closed at the end.
 
     Raises OSError, which names both: a port that is taken, an address that is none.
@@ -65,7 +66,7 @@ def open_listeners(host: str, port: int, limits: Limits) -> Iterator[list[socket
             one.close()
 
 
-def _set_options(listener: socket.socket, limits: Limits) -> None:
+def _set_options(listener: socket.socket, limits: ServerLimits) -> None:
     """On the listener, so that every connection has them from its first packet on."""
     # It counts a window of zero too, so it must outlast the deadline of a send.
     milliseconds = int((limits.send_idle_seconds + _USER_TIMEOUT_MARGIN) * 1000)
@@ -105,23 +106,18 @@ async def accept(listener: socket.socket, service: Service, connections: trio.Nu
 
 
 def _admit(connected: socket.socket, service: Service, connections: trio.Nursery) -> None:
-    transport = Transport(connected, service.stalls)
+    transport = _transport(connected, service)
     if service.census.admit(transport):
         connections.start_soon(partial(serve_connection, service, transport, connected))
         return
-    with suppress(OSError):  # it may not wait for the answer
-        connected.send(_full())
+    if service.tls is None:
+        failure = Failure("unavailable", "too many connections; try again")
+        with suppress(OSError):  # it may not wait for the answer
+            connected.send(plain_answer(failure))
     transport.close()
 
 
-def _full() -> bytes:
-    failure = Failure("unavailable", "too many connections; try again")
-    identifier = new_request_id()
-    status, headers, body = failure_parts(failure, identifier)
-    headers += [
-        (b"x-request-id", identifier.encode()),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    lines = b"".join(b"%b: %b\r\n" % one for one in headers)
-    return b"HTTP/1.1 %d Service Unavailable\r\n%b\r\n%b" % (status, lines, body)
+def _transport(connected: socket.socket, service: Service) -> Transport:
+    if service.tls is None:
+        return Transport(connected, service.stalls)
+    return TlsTransport(connected, service.stalls, service.tls.context, service.limits)

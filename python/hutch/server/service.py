@@ -15,7 +15,8 @@ import trio
 
 from hutch.server.census import Census
 from hutch.server.stalls import Stalls
-from hutch.wire.config import Limits
+from hutch.server.tls import Tls
+from hutch.wire.config import ServerLimits
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -57,14 +58,18 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One running server as its connections see it. `closing` fires when it shuts down."""
+    """One running server as its connections see it. `closing` fires when it shuts down.
+
+    Where there is a `tls`, every connection begins with its handshake.
+    """
 
     app: ASGIApp
-    limits: Limits
+    limits: ServerLimits
     census: Census
     stalls: Stalls
     state: Mapping[str, Any]
     idle: Idle
+    tls: Tls | None = None
     closing: trio.Event = field(default_factory=trio.Event)
 
     def close(self) -> None:

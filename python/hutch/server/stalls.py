@@ -16,13 +16,13 @@ from contextlib import contextmanager
 
 import trio
 
-from hutch.wire.config import Limits
+from hutch.wire.config import ServerLimits
 
 
 class Stalls:
     """The sends that wait just now."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         self._most = limits.stalled_responses
         self._idle_seconds = limits.send_idle_seconds
         self._grace_seconds = min(limits.stalled_grace_seconds, limits.send_idle_seconds)

@@ -42,11 +42,18 @@ class Transport:
         """Whether nobody has closed it on this side."""
         return self._open
 
+    async def begin(self) -> None:
+        """What has to be said before the first request: nothing. Raises `ClientGone`."""
+
     async def receive(self, most: int = RECEIVE_BYTES) -> bytes:
         """What has arrived, at most `most` bytes; b"" once the client sends no more, or left.
 
         Safe to cancel. Does not checkpoint where bytes are there already.
         """
+        return await self._take(most)
+
+    async def _take(self, most: int) -> bytes:
+        """What the socket has."""
         while self._open:
             try:
                 return self._socket.recv(most)
@@ -66,9 +73,7 @@ class Transport:
         Does not checkpoint where the socket takes all at once. Raises `ClientGone` where the
         client left, took nothing for too long, or an earlier send stopped half-way.
         """
-        self._require_open()
-        if self._partial:
-            raise ClientGone("an earlier message went out in part")
+        self._require_whole()
         rest = self._send_now(pieces)
         if not rest:
             return
@@ -77,6 +82,11 @@ class Transport:
             await self._until_taken()
             rest = self._send_now(rest)
         self._partial = False
+
+    def _require_whole(self) -> None:
+        self._require_open()
+        if self._partial:
+            raise ClientGone("an earlier message went out in part")
 
     def _require_open(self) -> None:
         if not self._open:
@@ -146,7 +156,7 @@ class Transport:
             self.close()
             return
         with trio.move_on_after(seconds):
-            while most > 0 and (data := await self.receive()):
+            while most > 0 and (data := await self._take(RECEIVE_BYTES)):
                 most -= len(data)
                 await trio.lowlevel.checkpoint()
         self.close()

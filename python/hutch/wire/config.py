@@ -14,7 +14,7 @@ import dataclasses
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hutch.wire.errors import Failure
 from hutch.wire.paths import shorten
@@ -36,29 +36,42 @@ def _limit(default: float, text: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """Every bound and every deadline, in bytes, seconds or a count, as the name says.
+class ServerLimits:
+    """What every server of ours has, whatever it serves: bounds and deadlines of connections.
 
-    Tests run with 50 ms where production has 30 s.
+    In bytes, seconds or a count, as the name says. Tests run with 50 ms where production has 30 s.
     """
 
-    body_bytes: int = _limit(96 * MIB, "largest JSON request body")
-    content_bytes: int = _limit(50 * MIB, "largest file read or written whole in JSON, or inlined")
-    listing_entries: int = _limit(50_000, "most entries of GET /files (the stream has no cap)")
     header_bytes: int = _limit(256 * KIB, "largest request line with headers")
-    silence_seconds: float = _limit(15.0, "silence after which a stream sends a sign of life")
     send_idle_seconds: float = _limit(300.0, "a response of which nothing is taken is closed")
     stalled_responses: int = _limit(64, "above this many stalled responses the oldest go early")
     stalled_grace_seconds: float = _limit(30.0, "but none that stalled less than this")
     body_idle_seconds: float = _limit(60.0, "a request body of which nothing arrives is given up")
     keep_alive_seconds: float = _limit(75.0, "an idle connection is closed")
     header_seconds: float = _limit(20.0, "a request line with headers must be there whole")
+    handshake_seconds: float = _limit(10.0, "a TLS handshake must be complete")
     drain_bytes: int = _limit(1 * MIB, "unread request body taken so that an early answer arrives")
     drain_seconds: float = _limit(2.0, "and how long it is taken")
     message_bytes: int = _limit(4 * MIB, "largest WebSocket message")
     ping_seconds: float = _limit(20.0, "a WebSocket is pinged")
     pong_seconds: float = _limit(60.0, "a WebSocket that answers no ping is closed")
     grace_seconds: float = _limit(5.0, "for requests under way to finish after SIGTERM")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiLimits(ServerLimits):
+    """What a server with JSON bodies of its own has besides."""
+
+    body_bytes: int = _limit(96 * MIB, "largest JSON request body")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits(ApiLimits):
+    """Every bound and every deadline of the runtime."""
+
+    content_bytes: int = _limit(50 * MIB, "largest file read or written whole in JSON, or inlined")
+    listing_entries: int = _limit(50_000, "most entries of GET /files (the stream has no cap)")
+    silence_seconds: float = _limit(15.0, "silence after which a stream sends a sign of life")
     delete_seconds: float = _limit(3600.0, "longest removal of one tree")
     searches: int = _limit(64, "content searches at once")
     search_answer_bytes: int = _limit(32 * MIB, "matches in one answer of GET /files/search")
@@ -103,6 +116,9 @@ class Config:
     limits: Limits = field(default_factory=Limits)
 
 
+L = TypeVar("L", bound=ServerLimits)
+
+
 @dataclass(frozen=True, slots=True)
 class LimitField:
     """One limit as an option: `--body-bytes`, `HUTCH_BODY_BYTES`."""
@@ -123,9 +139,9 @@ class LimitField:
         return "HUTCH_" + self.name.upper()
 
 
-def limit_fields() -> tuple[LimitField, ...]:
-    """Every limit, in the order of `Limits`."""
-    return tuple(_limit_field(one) for one in dataclasses.fields(Limits))
+def limit_fields(limits: type[ServerLimits] = Limits) -> tuple[LimitField, ...]:
+    """Every limit, in the order of the class."""
+    return tuple(_limit_field(one) for one in dataclasses.fields(limits))
 
 
 def _limit_field(one: dataclasses.Field[Any]) -> LimitField:
@@ -134,9 +150,9 @@ def _limit_field(one: dataclasses.Field[Any]) -> LimitField:
     return LimitField(name=one.name, kind=kind, default=default, text=str(one.metadata["text"]))
 
 
-def check_limits(limits: Limits) -> Limits:
+def check_limits(limits: L) -> L:
     """`limits` itself. Raises `Failure` (bad_request) for one out of range."""
-    for one in limit_fields():
+    for one in limit_fields(type(limits)):
         value = getattr(limits, one.name)
         most = MOST_SECONDS if one.kind is float else MOST_BYTES
         if not 0 < value <= most:
