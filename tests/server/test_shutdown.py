@@ -28,7 +28,7 @@ from tests.server.site import (
 LONG = 60.0
 
 
-async def _under_way(site: Site, work: Work, **limits: float) -> tuple[Server, Wire]:
+async def _under_way(site: Site, work: Work, **limits: Any) -> tuple[Server, Wire]:
     """A server with one request under way."""
     server = await site.serve(work.app, **limits)
     wire = await server.connect()
