@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hutch.wire.config import Limits, check_limits, limit_fields
+from hutch.wire.config import Limits, check_exposure, check_limits, limit_fields
 from hutch.wire.errors import Failure
 
 MIB = 2**20
@@ -35,3 +35,18 @@ def test_the_limits_are_the_documented_ones() -> None:
 def test_a_limit_that_is_not_positive_is_refused_by_its_option(name: str, value: float) -> None:
     with pytest.raises(Failure, match="--" + name.replace("_", "-")):
         check_limits(Limits(**{name: value}))  # type: ignore[arg-type]  # as an option gives it
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_plain_text_stays_on_loopback(host: str) -> None:
+    check_exposure(host, is_secure=False, is_behind_proxy=False)
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "10.0.0.1", "hutch.example", "127.0.0.1.example"]
+)
+def test_plain_text_on_a_network_is_refused(host: str) -> None:
+    with pytest.raises(Failure, match=r"--tls-cert.*--behind-tls-proxy"):
+        check_exposure(host, is_secure=False, is_behind_proxy=False)
+    check_exposure(host, is_secure=True, is_behind_proxy=False)
+    check_exposure(host, is_secure=False, is_behind_proxy=True)

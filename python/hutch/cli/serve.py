@@ -6,19 +6,25 @@ does (`hutch.runtime.serve`). Source: wire contract, section 0.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 import click
 
-from hutch.cli.log import PatientHandler
+from hutch.cli.options import (
+    limit_options,
+    listening_options,
+    ready_file_option,
+    require_extra,
+    sentences,
+    start_log,
+    state_dir_option,
+)
 from hutch.cli.secrets import take_from_environment
 from hutch.wire.config import (
     RIPGREP_URL,
@@ -27,48 +33,18 @@ from hutch.wire.config import (
     check_host,
     check_limits,
     check_origins,
-    limit_fields,
 )
-from hutch.wire.errors import Failure
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _limit_options(command: F) -> F:
-    for one in reversed(limit_fields()):
-        command = click.option(
-            one.option,
-            one.name,
-            envvar=one.variable,
-            type=one.kind,
-            default=one.default,
-            show_default=True,
-            show_envvar=True,
-            help=one.text,
-        )(command)
-    return command
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    default=9990,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 picks a free one.",
-)
+@listening_options(9990)
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File with the token, read again on SIGHUP. HUTCH_TOKEN works too; without either one "
     "is made and kept in the state directory.",
 )
-@click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="What outlives the process; /var/lib/hutch as root, else $XDG_STATE_HOME/hutch.",
-)
+@state_dir_option
 @click.option(
     "--cwd",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
@@ -80,11 +56,7 @@ def _limit_options(command: F) -> F:
     multiple=True,
     help="Origin whose pages may ask; '*' for all. May be given more than once.",
 )
-@click.option(
-    "--ready-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help='Receives {"url","pid","instance"} once the server listens.',
-)
+@ready_file_option
 @click.option(
     "--ripgrep-url",
     envvar="HUTCH_RIPGREP_URL",
@@ -105,7 +77,7 @@ def _limit_options(command: F) -> F:
 @click.option(
     "--allow-debug-build", is_flag=True, help="Serve with an unoptimised extension all the same."
 )
-@_limit_options
+@limit_options(Limits)
 def serve(
     *,
     host: str,
@@ -129,7 +101,7 @@ def serve(
     # Before anything that might start a thread or log.
     given = take_from_environment("HUTCH_TOKEN")
     _require_server(allow_debug_build=allow_debug_build)
-    try:
+    with sentences():
         config = _config(
             given,
             host=check_host(host),
@@ -144,30 +116,12 @@ def serve(
             limits=check_limits(Limits(**limits)),  # type: ignore[arg-type]  # click made the types
         )
         _run(config)
-    except Failure as failure:
-        raise click.ClickException(failure.message) from None
-    except OSError as error:
-        raise click.ClickException(_sentence(error)) from None
-
-
-def _sentence(error: OSError) -> str:
-    where = "" if error.filename is None else f"{error.filename}: "
-    is_taken = error.errno == errno.EADDRINUSE
-    out = "; end what listens there, or give another --port (0 picks a free one)"
-    return f"{where}{error.strerror or error}{out if is_taken else ''}"
 
 
 def _require_server(*, allow_debug_build: bool) -> None:
-    try:
-        import hutch.runtime.serve  # noqa: F401, PLC0415  # the extra may be missing
-        from hutch import _native  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("hutch"):
-            raise
-        package = error.name.partition(".")[0]
-        raise click.ClickException(
-            f"{package} is missing; install it with: pip install 'hutch[server]'"
-        ) from None
+    require_extra("server", "hutch.runtime.serve")
+    from hutch import _native  # noqa: PLC0415  # the extra may be missing
+
     if _native.DEBUG and not allow_debug_build:
         raise click.ClickException(
             "the extension is a debug build, many times slower; build it with "
@@ -203,8 +157,7 @@ def _run(config: Config) -> None:
     from hutch.runtime.serve import serve_runtime  # noqa: PLC0415
     from hutch.server import Running  # noqa: PLC0415
 
-    handlers = [PatientHandler(sys.stderr.fileno())]
-    logging.basicConfig(handlers=handlers, level=logging.INFO, format="%(message)s")
+    start_log()
 
     def ready(running: Running) -> None:
         for line in _greeting(config, running.url):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -167,6 +168,24 @@ def check_host(host: str) -> str:
     if not host.strip():
         raise Failure("bad_request", "--host: empty; give 0.0.0.0 to listen on every address")
     return host
+
+
+def check_exposure(host: str, *, is_secure: bool, is_behind_proxy: bool) -> None:
+    """Raises `Failure` (bad_request) where tokens would cross a network in plain text."""
+    if is_secure or is_behind_proxy or _is_loopback(host):
+        return
+    raise Failure(
+        "bad_request",
+        f"--host: {shorten(host)} is no loopback address, and there is no TLS; give --tls-cert "
+        "and --tls-key, or --behind-tls-proxy where a proxy in front speaks it",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
