@@ -1,6 +1,8 @@
 # Each target installs what it needs; `make serve` and `make test` work from a fresh clone.
 
 PYTEST_OPTIONS ?=
+# Test files run beside each other, as many as the test machines have cores.
+WORKERS ?= 2
 OPTIONS ?=
 ROWS ?=
 
@@ -24,7 +26,7 @@ test-rust: install-dev
 	cargo test --quiet --locked --package hutch-core
 
 test-python: install-dev
-	.venv/bin/python -m pytest -m 'not slow' $(PYTEST_OPTIONS)
+	.venv/bin/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile $(PYTEST_OPTIONS)
 
 test-slow: install-dev ## the tests that take longer
 	.venv/bin/python -m pytest -m slow $(PYTEST_OPTIONS)

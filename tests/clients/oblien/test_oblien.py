@@ -8,6 +8,7 @@ Source: wire contract, rule 2. The version is pinned in `package.json`, its dige
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -61,14 +62,19 @@ def package() -> None:
     """`oblien` in `node_modules` here, as the lock file says; installed once."""
     pins = b"".join((HERE / name).read_bytes() for name in ("package.json", "package-lock.json"))
     wanted, stamp = hashlib.sha256(pins).hexdigest(), HERE / "node_modules" / ".stamp"
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
+    with (HERE / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other test files, run beside this one, want it too
+        if not stamp.exists() or stamp.read_text() != wanted:
+            _install()
+            stamp.write_text(wanted)
+
+
+def _install() -> None:
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(
         command, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
     )
     assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
-    stamp.write_text(wanted)
 
 
 def _node(*words: str, **environment: str) -> tuple[list[Any], str]:
