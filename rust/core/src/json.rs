@@ -15,10 +15,13 @@ pub const REPLACEMENT: &str = "\u{FFFD}";
 pub fn escape(out: &mut Vec<u8>, utf8: &[u8]) {
     out.reserve(utf8.len() + utf8.len() / 8);
     let mut rest = utf8;
-    // Two blocks, so that a block's worth can be copied from anywhere in the first.
-    while rest.len() >= 2 * BLOCK {
-        escape_block(out, rest);
-        rest = &rest[BLOCK..];
+    if rest.len() >= VIEW {
+        let mut room = [0; ROOM];
+        while rest.len() >= VIEW {
+            let (taken, length) = escape_chunk(&mut room, rest);
+            out.extend_from_slice(&room[..length]);
+            rest = &rest[taken..];
+        }
     }
     loop {
         let plain = plain_prefix(rest);
@@ -31,37 +34,72 @@ pub fn escape(out: &mut Vec<u8>, utf8: &[u8]) {
     }
 }
 
-const BLOCK: usize = 16;
+/// What one comparison looks at.
+const LANES: usize = 16;
+/// The bytes whose escapes one word of bits tells.
+const BLOCK: usize = 64;
+/// A block and as much behind it, so that a block's worth can be copied from anywhere in it.
+const VIEW: usize = 2 * BLOCK;
+/// What is escaped in one go, at most.
+const CHUNK: usize = 512;
+/// A chunk of which every byte is escaped, and the copy behind it that is too much.
+const ROOM: usize = CHUNK * 6 + BLOCK;
+/// Most runs between two escapes are shorter; the rest is copied where it is needed.
+const RUN: usize = 32;
 
-/// Appends the first block of `text` escaped.
+/// Escapes up to a chunk of `text`, which is as long as a view at least, into `room`. Says how
+/// much of `text` was taken and how much of `room` filled.
 ///
-/// Copies have a fixed size and what is too much is cut off again: source code has a byte to
-/// escape every ten or so, and a copy of ten bytes whose length is not known costs a call.
-fn escape_block(out: &mut Vec<u8>, text: &[u8]) {
-    let Some(block) = text.first_chunk::<BLOCK>() else {
-        return;
-    };
-    let bytes = u8x16::new(*block);
-    let below_blank = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
-    let quotes = bytes.simd_eq(u8x16::splat(b'"'));
-    let backslashes = bytes.simd_eq(u8x16::splat(b'\\'));
-    let mut special = (below_blank | quotes | backslashes).to_bitmask();
-    let mut done = 0;
-    while special != 0 {
-        let at = special.trailing_zeros() as usize % BLOCK;
-        append_cut(out, &text[done..], at - done);
-        escape_byte(out, block[at]);
-        done = at + 1;
-        special &= special - 1;
+/// Copies have a fixed size and are overwritten where they were too long: source code has a
+/// byte to escape every ten or so, and a copy whose length is not known costs a call.
+fn escape_chunk(room: &mut [u8; ROOM], text: &[u8]) -> (usize, usize) {
+    let (mut taken, mut to) = (0, 0);
+    while taken < CHUNK {
+        let Some(view) = text[taken..].first_chunk::<VIEW>() else {
+            break;
+        };
+        let (mut special, mut done) = (special_bits(view), 0);
+        while special != 0 {
+            let at = special.trailing_zeros() as usize % BLOCK;
+            copy::<RUN>(room, to, view, done);
+            if at - done > RUN {
+                copy::<{ BLOCK - RUN }>(room, to + RUN, view, done + RUN);
+            }
+            to += at - done;
+            let (escape, length) = &ESCAPES[usize::from(view[at])];
+            copy::<8>(room, to, escape, 0);
+            to += length;
+            done = at + 1;
+            special &= special - 1;
+        }
+        copy::<BLOCK>(room, to, view, done);
+        to += BLOCK - done;
+        taken += BLOCK;
     }
-    append_cut(out, &text[done..], BLOCK - done);
+    (taken, to)
 }
 
-/// Appends the first `length` bytes of `text`, which is longer than a block.
-fn append_cut(out: &mut Vec<u8>, text: &[u8], length: usize) {
-    if let Some(block) = text.first_chunk::<BLOCK>() {
-        out.extend_from_slice(block);
-        out.truncate(out.len() - BLOCK + length);
+/// A bit for each of the first [`BLOCK`] bytes that needs an escape.
+fn special_bits(view: &[u8; VIEW]) -> u64 {
+    let (lanes, _) = view.as_chunks::<LANES>();
+    let mut bits = 0;
+    for (at, lane) in lanes.iter().take(BLOCK / LANES).enumerate() {
+        let bytes = u8x16::new(*lane);
+        let below_blank = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+        let quotes = bytes.simd_eq(u8x16::splat(b'"'));
+        let backslashes = bytes.simd_eq(u8x16::splat(b'\\'));
+        let found = (below_blank | quotes | backslashes).to_bitmask();
+        bits |= u64::from(found) << (at * LANES);
+    }
+    bits
+}
+
+fn copy<const LENGTH: usize>(room: &mut [u8], to: usize, from: &[u8], at: usize) {
+    if let (Some(room), Some(bytes)) = (
+        room[to..].first_chunk_mut::<LENGTH>(),
+        from[at..].first_chunk::<LENGTH>(),
+    ) {
+        *room = *bytes;
     }
 }
 
@@ -195,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_at_every_place_of_a_word() {
+    fn every_byte_at_every_place_of_a_block() {
         for byte in 0..128_u8 {
-            for place in 0..20 {
-                let mut text = vec![b'a'; 20];
+            for place in 0..VIEW + 9 {
+                let mut text = vec![b'a'; VIEW + 9];
                 text[place] = byte;
                 let text = String::from_utf8(text).unwrap();
                 assert_eq!(escaped(&text), slowly(&text), "{byte} at {place}");
@@ -224,7 +262,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_chunk_of_which_every_byte_is_escaped() {
+        let text = "\u{1}".repeat(3 * CHUNK + 7);
+        assert_eq!(escaped(&text), slowly(&text));
+    }
+
     proptest! {
+        #[test]
+        fn long_texts_agree_with_the_slow_way(
+            runs in proptest::collection::vec((0..90_usize, any::<char>()), 0..60),
+        ) {
+            let plain = |(length, end): &(usize, char)| "x".repeat(*length) + &end.to_string();
+            let text: String = runs.iter().map(plain).collect();
+            prop_assert_eq!(escaped(&text), slowly(&text));
+        }
+
         #[test]
         fn escaping_agrees_with_the_slow_way(text in any::<String>()) {
             prop_assert_eq!(escaped(&text), slowly(&text));
