@@ -32,7 +32,8 @@ _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 RIPGREP_URL: Final = "https://github.com/BurntSushi/ripgrep/releases/download"
 
 
-def _limit(default: float, text: str) -> Any:
+def limit(default: float, text: str) -> Any:
+    """A field of limits: its default, and the words of its option."""
     return field(default=default, metadata={"text": text})
 
 
@@ -43,61 +44,76 @@ class ServerLimits:
     In bytes, seconds or a count, as the name says. Tests run with 50 ms where production has 30 s.
     """
 
-    header_bytes: int = _limit(256 * KIB, "largest request line with headers")
-    send_idle_seconds: float = _limit(300.0, "a response of which nothing is taken is closed")
-    stalled_responses: int = _limit(64, "above this many stalled responses the oldest go early")
-    stalled_grace_seconds: float = _limit(30.0, "but none that stalled less than this")
-    body_idle_seconds: float = _limit(60.0, "a request body of which nothing arrives is given up")
-    keep_alive_seconds: float = _limit(75.0, "an idle connection is closed")
-    header_seconds: float = _limit(20.0, "a request line with headers must be there whole")
-    handshake_seconds: float = _limit(10.0, "a TLS handshake must be complete")
-    drain_bytes: int = _limit(1 * MIB, "unread request body taken so that an early answer arrives")
-    drain_seconds: float = _limit(2.0, "and how long it is taken")
-    message_bytes: int = _limit(4 * MIB, "largest WebSocket message")
-    ping_seconds: float = _limit(20.0, "a WebSocket is pinged")
-    pong_seconds: float = _limit(60.0, "a WebSocket that answers no ping is closed")
-    grace_seconds: float = _limit(5.0, "for requests under way to finish after SIGTERM")
+    header_bytes: int = limit(256 * KIB, "largest request line with headers")
+    send_idle_seconds: float = limit(300.0, "a response of which nothing is taken is closed")
+    stalled_responses: int = limit(64, "above this many stalled responses the oldest go early")
+    stalled_grace_seconds: float = limit(30.0, "but none that stalled less than this")
+    body_idle_seconds: float = limit(60.0, "a request body of which nothing arrives is given up")
+    keep_alive_seconds: float = limit(75.0, "an idle connection is closed")
+    header_seconds: float = limit(20.0, "a request line with headers must be there whole")
+    handshake_seconds: float = limit(10.0, "a TLS handshake must be complete")
+    drain_bytes: int = limit(1 * MIB, "unread request body taken so that an early answer arrives")
+    drain_seconds: float = limit(2.0, "and how long it is taken")
+    message_bytes: int = limit(4 * MIB, "largest WebSocket message")
+    ping_seconds: float = limit(20.0, "a WebSocket is pinged")
+    pong_seconds: float = limit(60.0, "a WebSocket that answers no ping is closed")
+    grace_seconds: float = limit(5.0, "for requests under way to finish after SIGTERM")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApiLimits(ServerLimits):
     """What a server with JSON bodies of its own has besides."""
 
-    body_bytes: int = _limit(96 * MIB, "largest JSON request body")
+    body_bytes: int = limit(96 * MIB, "largest JSON request body")
+
+
+# Without slots: two bases with slots of their own cannot be put together.
+@dataclass(frozen=True, kw_only=True)
+class ForwardLimits:
+    """What a server that passes requests on has besides."""
+
+    connect_seconds: float = limit(5.0, "to reach what a request is passed on to")
+    # A model that thinks says nothing for minutes.
+    upstream_idle_seconds: float = limit(
+        600.0, "a request passed on is given up when not a byte moves"
+    )
+    # Below keep_alive_seconds: the other end must not be the first to close.
+    upstream_kept_seconds: float = limit(20.0, "a connection is kept for the next one passed on")
+    upstream_kept: int = limit(256, "most such connections")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits(ApiLimits):
+class Limits(ApiLimits, ForwardLimits):
     """Every bound and every deadline of the runtime."""
 
-    content_bytes: int = _limit(50 * MIB, "largest file read or written whole in JSON, or inlined")
-    listing_entries: int = _limit(50_000, "most entries of GET /files (the stream has no cap)")
-    silence_seconds: float = _limit(15.0, "silence after which a stream sends a sign of life")
-    delete_seconds: float = _limit(3600.0, "longest removal of one tree")
-    searches: int = _limit(64, "content searches at once")
-    search_answer_bytes: int = _limit(32 * MIB, "matches in one answer of GET /files/search")
-    search_memory_bytes: int = _limit(
+    content_bytes: int = limit(50 * MIB, "largest file read or written whole in JSON, or inlined")
+    listing_entries: int = limit(50_000, "most entries of GET /files (the stream has no cap)")
+    silence_seconds: float = limit(15.0, "silence after which a stream sends a sign of life")
+    delete_seconds: float = limit(3600.0, "longest removal of one tree")
+    searches: int = limit(64, "content searches at once")
+    search_answer_bytes: int = limit(32 * MIB, "matches in one answer of GET /files/search")
+    search_memory_bytes: int = limit(
         1024 * MIB, "address space of a ripgrep, which holds a line whole"
     )
-    ripgrep_start_seconds: float = _limit(5.0, "rg --version must have answered")
-    download_idle_seconds: float = _limit(30.0, "a download of which nothing arrives is given up")
+    ripgrep_start_seconds: float = limit(5.0, "rg --version must have answered")
+    download_idle_seconds: float = limit(30.0, "a download of which nothing arrives is given up")
     # ripgrep 14.1.1 is 2.5 MB packed and 6 MB unpacked.
-    download_bytes: int = _limit(64 * MIB, "largest release archive, and what is taken out of it")
-    exec_tasks: int = _limit(50, "most running commands")
-    exec_finished: int = _limit(10_000, "most finished commands that are remembered")
-    exec_finished_bytes: int = _limit(256 * MIB, "output of finished commands kept together")
-    exec_memory_bytes: int = _limit(256 * KIB, "output of a command in memory, each stream")
-    exec_answer_bytes: int = _limit(4 * MIB, "end of each stream that an answer carries")
-    exec_input_bytes: int = _limit(16 * MIB, "largest piece of input to a command")
-    exec_input_seconds: float = _limit(30.0, "input of which a command takes nothing is given up")
-    exec_drain_seconds: float = _limit(0.1, "output still awaited once a command has exited")
-    exec_kill_seconds: float = _limit(5.0, "from SIGTERM to SIGKILL when a command's time is up")
-    exec_stop_seconds: float = _limit(3.0, "from SIGTERM to SIGKILL when the server ends")
-    exec_character_seconds: float = _limit(0.5, "half a character waits for its rest in an event")
-    exec_silent_seconds: float = _limit(10.0, "a waiting call gets its first sign of life")
-    exec_ttl_seconds: float = _limit(300.0, "a finished command is remembered, if not told")
-    exec_keys: int = _limit(100_000, "most idempotency keys that are remembered")
-    exec_key_seconds: float = _limit(24 * 3600.0, "how long an idempotency key is remembered")
+    download_bytes: int = limit(64 * MIB, "largest release archive, and what is taken out of it")
+    exec_tasks: int = limit(50, "most running commands")
+    exec_finished: int = limit(10_000, "most finished commands that are remembered")
+    exec_finished_bytes: int = limit(256 * MIB, "output of finished commands kept together")
+    exec_memory_bytes: int = limit(256 * KIB, "output of a command in memory, each stream")
+    exec_answer_bytes: int = limit(4 * MIB, "end of each stream that an answer carries")
+    exec_input_bytes: int = limit(16 * MIB, "largest piece of input to a command")
+    exec_input_seconds: float = limit(30.0, "input of which a command takes nothing is given up")
+    exec_drain_seconds: float = limit(0.1, "output still awaited once a command has exited")
+    exec_kill_seconds: float = limit(5.0, "from SIGTERM to SIGKILL when a command's time is up")
+    exec_stop_seconds: float = limit(3.0, "from SIGTERM to SIGKILL when the server ends")
+    exec_character_seconds: float = limit(0.5, "half a character waits for its rest in an event")
+    exec_silent_seconds: float = limit(10.0, "a waiting call gets its first sign of life")
+    exec_ttl_seconds: float = limit(300.0, "a finished command is remembered, if not told")
+    exec_keys: int = limit(100_000, "most idempotency keys that are remembered")
+    exec_key_seconds: float = limit(24 * 3600.0, "how long an idempotency key is remembered")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
