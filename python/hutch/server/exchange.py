@@ -22,11 +22,15 @@ from hutch.server.access import log_request
 from hutch.server.answers import failure_parts, new_request_id
 from hutch.server.gone import AnswerBegun, ClientGone, RequestStalled
 from hutch.server.service import Service
-from hutch.server.streaming import BODY_FOLLOWS, Message
+from hutch.server.streaming import BODY_FOLLOWS, FORWARDED, INFORMATIONAL, TRAILERS, Message
 from hutch.server.transport import RECEIVE_BYTES, Transport
 from hutch.wire.errors import Failure
 
 _Event = h11.Data | h11.EndOfMessage
+
+# The extension that tells whether the client is still there, without reading what it sent: for
+# an application that cannot take more of the body just now.
+IS_CONNECTED: Final = "hutch.is_connected"
 
 _BODY_BYTES: Final = 256 * 1024
 # One read may bring 40,000 chunks of one byte, a quarter of a second's work: others get a turn.
@@ -55,6 +59,7 @@ class HttpExchange:
         self._head: Message | None = None  # given by the application, not sent yet
         self._bodiless = False
         self._ending = False
+        self._trailing = False  # trailers follow the last piece of the body
         self.status = 0
         self.sent = 0
         self.begun = False
@@ -69,6 +74,7 @@ class HttpExchange:
     def accept(self, scope: dict[str, Any]) -> None:
         """The request's head was found good."""
         self.scope = scope
+        scope["extensions"][IS_CONNECTED] = self._transport.is_established
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -92,7 +98,11 @@ class HttpExchange:
             self._stashed = self._parsed()
         self._body_ended = isinstance(self._stashed or event, h11.EndOfMessage)
         body = bytes(event.data) if isinstance(event, h11.Data) else b""
-        return {"type": "http.request", "body": body, "more_body": not self._body_ended}
+        message = {"type": "http.request", "body": body, "more_body": not self._body_ended}
+        end = self._stashed or event
+        if isinstance(end, h11.EndOfMessage) and end.headers:
+            message[TRAILERS] = end.headers.raw_items()
+        return message
 
     async def _event(self) -> _Event | None:
         """The next part of the body, None where the client left. Raises `Failure`."""
@@ -158,6 +168,10 @@ class HttpExchange:
             await self._start(message)
         elif kind == "http.response.body":
             await self._piece(message.get("body", b""), more=message.get("more_body", False))
+        elif kind == "http.response.trailers":
+            await self._trailers(message)
+        elif kind == INFORMATIONAL:
+            await self._inform(message)
         else:
             raise RuntimeError(f"no message for an HTTP answer: {kind}")
 
@@ -166,6 +180,7 @@ class HttpExchange:
             raise AnswerBegun(message["status"])
         self._note_authenticated()
         self.status = message["status"]
+        self._trailing = message.get("trailers", False)
         self._head = message
         if not _is_piece_near(message):
             # A stream: its first piece may be long in coming, its head must not be.
@@ -173,13 +188,14 @@ class HttpExchange:
 
     def _framed_head(self, message: Message) -> bytes:
         self._head = None
-        headers = self._headers(message.get("headers", ()))
+        forwarded: bytes | None = message.get(FORWARDED)
+        headers = self._headers(message.get("headers", ()), forwarded=forwarded is not None)
         if not self._body_ended and self._announced() > self._limits.drain_bytes:
             # More than will be drained: the client must not count on this connection.
             self.close_after = True
         if self.close_after or self._service.closing.is_set():
             headers.append((b"connection", b"close"))
-        reason = _REASONS.get(self.status, b"")
+        reason = _REASONS.get(self.status, b"") if forwarded is None else forwarded
         head = h11.Response(status_code=self.status, headers=headers, reason=reason)
         framed = self._parser.send(head) or b""
         self.begun = True
@@ -190,19 +206,34 @@ class HttpExchange:
         headers = () if self.scope is None else self.scope["headers"]
         return next((int(value) for name, value in headers if name == b"content-length"), 0)
 
-    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        headers = [(name, value) for name, value in given if name != b"x-request-id"]
-        if not any(name == b"date" for name, _ in headers):
+    def _headers(
+        self, given: Iterable[tuple[bytes, bytes]], *, forwarded: bool
+    ) -> list[tuple[bytes, bytes]]:
+        if forwarded:
+            headers = list(given)
+            names = {name.lower() for name, _ in headers}
+        else:
+            headers = [(name, value) for name, value in given if name != b"x-request-id"]
+            names = {name for name, _ in headers}
+        if b"date" not in names:
             headers.append((b"date", _date()))
-        headers.append((b"x-request-id", self.request_id.encode()))
+        if b"x-request-id" not in names:
+            headers.append((b"x-request-id", self.request_id.encode()))
         return headers
 
-    async def switch(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Answers 101: from here on the connection speaks another protocol."""
+    async def switch(
+        self, headers: Iterable[tuple[bytes, bytes]], *, forwarded: bytes | None = None
+    ) -> None:
+        """Answers 101: from here on the connection speaks another protocol.
+
+        `forwarded` is the reason phrase where the answer is another server's.
+        """
         self.status = 101
         self._note_authenticated()
         answer = h11.InformationalResponse(
-            status_code=101, headers=self._headers(headers), reason=_REASONS[101]
+            status_code=101,
+            headers=self._headers(headers, forwarded=forwarded is not None),
+            reason=_REASONS[101] if forwarded is None else forwarded,
         )
         framed = self._parser.send(answer) or b""
         self.begun = self._ending = True
@@ -212,20 +243,41 @@ class HttpExchange:
         if self.complete or (self._head is None and not self.begun):
             raise RuntimeError("a body where none is due")
         self._ending = not more
+        last = not more and not self._trailing
         pieces = [] if self._head is None else [self._framed_head(self._head)]
         if body and not self._bodiless:
             pieces += self._parser.send_with_data_passthrough(h11.Data(data=body)) or ()
-        if not more:
+        if last:
             pieces += self._parser.send_with_data_passthrough(h11.EndOfMessage()) or ()
         await self._transport.send(pieces)
         if not self._bodiless:
             self.sent += len(body)
-        if more:
+        if not last:
             # A socket that takes all at once and a source that always has more would
             # otherwise keep everybody else out.
             await trio.lowlevel.checkpoint()
         else:
             self.complete = True
+
+    async def _trailers(self, message: Message) -> None:
+        if not self._trailing or not self._ending or not self.begun or self.complete:
+            raise RuntimeError("trailers where none are due")
+        # Only a chunked body has a place for them.
+        is_chunked = not self._bodiless and not self._is_close_delimited
+        end = h11.EndOfMessage(headers=list(message["headers"]) if is_chunked else [])
+        await self._transport.send(self._parser.send_with_data_passthrough(end) or ())
+        self.complete = True
+
+    async def _inform(self, message: Message) -> None:
+        """An answer before the answer: 102, 103. HTTP/1.0 knows none."""
+        if self.begun or self._head is not None or self._is_close_delimited:
+            return
+        answer = h11.InformationalResponse(
+            status_code=message["status"],
+            headers=list(message["headers"]),
+            reason=message["reason"],
+        )
+        await self._transport.send([self._parser.send(answer) or b""])
 
     async def refuse(self, failure: Failure) -> None:
         """Answers with the error body, where nothing was sent yet; gives up quietly else."""
@@ -298,7 +350,10 @@ class HttpExchange:
 
 
 def _is_piece_near(message: Message) -> bool:
-    if message.get(BODY_FOLLOWS) or message["status"] in _BODILESS:
+    follows: bool | None = message.get(BODY_FOLLOWS)
+    if follows is not None:
+        return follows
+    if message["status"] in _BODILESS:
         return True
     return any(name == b"content-length" for name, _ in message.get("headers", ()))
 

@@ -25,6 +25,10 @@ _FOLDED: Final = re.compile(rb"\n[ \t]")
 # for whoever asks, token or not. Apache httpd takes 100.
 _MOST_LINES: Final = 1000
 _VERSIONS: Final = (b"1.1", b"1.0")
+
+# The extension that has the request as it came: h11's event, with the target in its own form and
+# the headers in their own case. What passes requests on needs it.
+REQUEST: Final = "hutch.request"
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=:\[\]%-]*")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 
@@ -127,7 +131,7 @@ def http_scope(
         "client": peers.client,
         "server": peers.server,
         "state": state,
-        "extensions": {},
+        "extensions": {"http.response.trailers": {}, REQUEST: request},
     }
 
 
@@ -138,5 +142,5 @@ def make_websocket(scope: dict[str, Any], offered: list[str]) -> None:
         type="websocket",
         scheme="wss" if scope["scheme"] == "https" else "ws",
         subprotocols=offered,
-        extensions={"websocket.http.response": {}},
+        extensions={**scope["extensions"], "websocket.http.response": {}},
     )

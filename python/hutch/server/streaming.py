@@ -19,8 +19,17 @@ from hutch.server.gone import ClientGone
 from hutch.wire.errors import Failure
 
 # In the message that starts an answer: its first piece follows at once, so that our server may
-# put both into one packet. Other servers skip what they don't know.
+# put both into one packet; False: the head leaves at once, even where a length is known. Other
+# servers skip what they don't know.
 BODY_FOLLOWS: Final = "hutch.body_follows"
+# In the same message: the head is another server's, passed on, and this is its reason phrase. Its
+# names keep their case, and an `X-Request-ID` or `Date` of its own counts.
+FORWARDED: Final = "hutch.forwarded"
+# A message for `send`, before the answer: an informational one, with `status`, `headers`, `reason`.
+INFORMATIONAL: Final = "hutch.response.informational"
+# In the last message of a request's body: its trailers, names in their own case. ASGI has no place
+# for them.
+TRAILERS: Final = "hutch.trailers"
 
 # ASGI's messages: each framework types them its own way.
 Message = Any

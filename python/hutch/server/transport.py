@@ -15,6 +15,7 @@ import socket
 import struct
 import termios
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -26,6 +27,7 @@ RECEIVE_BYTES: Final = 64 * 1024
 _LOOK_SECONDS: Final = 1.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 _ESTABLISHED: Final = 1  # TCP_ESTABLISHED, first byte of struct tcp_info
+_CLOSED: Final = 7  # TCP_CLOSE
 
 
 class Transport:
@@ -67,7 +69,7 @@ class Transport:
                 break
         return b""
 
-    async def send(self, pieces: Sequence[bytes]) -> None:
+    async def send(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Sends all pieces. Every byte that the client takes renews the deadline.
 
         Does not checkpoint where the socket takes all at once. Raises `ClientGone` where the
@@ -99,7 +101,7 @@ class Transport:
             return pieces
         except OSError as error:
             raise ClientGone(f"the client left: {error.strerror}") from None
-        return _after(pieces, taken)
+        return rest_of(pieces, taken)
 
     async def _until_taken(self) -> None:
         """Waits until the socket takes more. Raises `ClientGone` after too long without a byte."""
@@ -141,7 +143,7 @@ class Transport:
         epoll cannot tell: the socket is readable all the time. The state of TCP is looked at
         once a second.
         """
-        while self._open and _is_established(self._socket):  # noqa: ASYNC110  # nobody tells
+        while self.is_established():  # noqa: ASYNC110  # nobody tells
             await trio.sleep(_LOOK_SECONDS)
 
     async def finish(self, *, seconds: float, most: int) -> None:
@@ -161,6 +163,21 @@ class Transport:
                 await trio.lowlevel.checkpoint()
         self.close()
 
+    def end_sending(self) -> None:
+        """Sends FIN; what the client sends is still received."""
+        if self._open:
+            with suppress(OSError):  # it left
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def is_established(self) -> bool:
+        """Whether the client has neither closed nor left, whatever of its bytes nobody has read."""
+        return self._open and _tcp_state(self._socket) in (_ESTABLISHED, None)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be sent any more: reset by the client, or closed."""
+        return not self._open or _tcp_state(self._socket) == _CLOSED
+
     def reset(self) -> None:
         """Closes with RST: frees the kernel's buffers, and tells that the answer is broken."""
         if self._open:
@@ -175,7 +192,7 @@ class Transport:
             self._socket.close()
 
 
-def _after(pieces: Sequence[bytes | memoryview], taken: int) -> Sequence[bytes | memoryview]:
+def rest_of(pieces: Sequence[bytes | memoryview], taken: int) -> Sequence[bytes | memoryview]:
     """What is left of `pieces` after `taken` bytes, without copying."""
     for index, piece in enumerate(pieces):
         if taken < len(piece):
@@ -184,8 +201,7 @@ def _after(pieces: Sequence[bytes | memoryview], taken: int) -> Sequence[bytes |
     return ()
 
 
-def _is_established(connected: socket.socket) -> bool:
+def _tcp_state(connected: socket.socket) -> int | None:
     if connected.family == socket.AF_UNIX:
-        return True
-    info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-    return info[0] == _ESTABLISHED
+        return None
+    return connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]

@@ -1,8 +1,9 @@
 """One WebSocket: ASGI messages on one side, wsproto frames on the other.
 
-Belongs here: messages, pings, closing. Banned here: reading the handshake (`handshake`), HTTP
-answers (a refused handshake is one, and goes through `exchange`). No extension is ever
-negotiated: with permessage-deflate 65 KB inflate to 200 MB.
+Belongs here: messages, pings, closing. Banned here: reading the handshake (`handshake`), sockets
+that an application takes over (`tunnel`), HTTP answers (a refused handshake is one, and goes
+through `exchange`). No extension is ever negotiated: with permessage-deflate 65 KB inflate to
+200 MB.
 
 Sending to a client that has gone cancels the application's task. Raising would be logged by
 frameworks as an error of the handler; returning would let a loop of sends run for ever.
@@ -11,7 +12,7 @@ frameworks as an error of the handler; returning would let a loop of sends run f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
@@ -27,6 +28,7 @@ from hutch.server.handshake import Handshake
 from hutch.server.service import Service
 from hutch.server.streaming import Exchange, Message
 from hutch.server.transport import Transport
+from hutch.server.tunnel import TUNNEL, Tunnel
 from hutch.wire.errors import Failure
 
 # One read may bring 10,000 empty frames: others get a turn.
@@ -65,21 +67,33 @@ class WebSocket:
         self._heard = trio.current_time()
         self._peer_closed = trio.Event()
         self._application = trio.CancelScope()
+        self._speaking = [trio.CancelScope(), trio.CancelScope()]
+        self._tunnel = Tunnel(transport, http, service.closing, self._hand_over)
+        scope["extensions"][TUNNEL] = self._tunnel
 
     async def run(self) -> None:
         """Runs the application for this socket; closes the socket in order, not the connection."""
         exchange = Exchange(self._scope, self.receive, self.send)
         outcome = guard.Outcome("gone")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read)
-            nursery.start_soon(self._ping)
+            for scope, work in zip(self._speaking, (self._read, self._ping), strict=True):
+                nursery.start_soon(_within, scope, work)
             nursery.start_soon(self._at_shutdown)
             with self._application:
                 outcome = await guard.run(self._service.app, exchange)
             await self._conclude(outcome)
             nursery.cancel_scope.cancel()
 
+    def _hand_over(self) -> None:
+        """The application speaks with the client by itself."""
+        for scope in self._speaking:
+            scope.cancel()
+
     async def _conclude(self, outcome: guard.Outcome) -> None:
+        if self._tunnel.switched:
+            if outcome.kind != "returned":
+                self._transport.reset()
+            return
         if self._frames is None:
             if self._http.gone or self._http.complete or outcome.kind == "gone":
                 return
@@ -315,6 +329,11 @@ class WebSocket:
         await self._service.closing.wait()
         if self._frames is not None and self._farewell is None:
             await self._close(CloseReason.SERVICE_RESTART, "the server restarts")
+
+
+async def _within(scope: trio.CancelScope, work: Callable[[], Awaitable[None]]) -> None:
+    with scope:
+        await work()
 
 
 def _disconnect(code: int, reason: str = "") -> dict[str, Any]:
