@@ -72,14 +72,13 @@ class Splice:
                     await self._deliver(data)
                 if self._told.is_set() or not (data := await self._link.receive()):
                     break
+            if not self._is_broken and not self._told.is_set():
+                self._told.set()
+                await self._tunnel.end_sending()
         except (Broken, ClientGone):
             self._cut()
-            return
         if self._is_broken:
             self._cut()
-        elif not self._told.is_set():
-            self._told.set()
-            self._tunnel.end_sending()
 
     async def _deliver(self, data: bytes) -> None:
         async with self._sending:

@@ -155,7 +155,7 @@ class TlsTransport(Transport):
             most -= len(piece)
         return b"".join(pieces)
 
-    async def send(self, pieces: Sequence[bytes]) -> None:
+    async def send(self, pieces: Sequence[bytes | memoryview]) -> None:
         """As a plain connection's."""
         self._require_whole()
         rest = memoryview(b"".join(pieces))
@@ -174,8 +174,16 @@ class TlsTransport(Transport):
     async def finish(self, *, seconds: float, most: int) -> None:
         """As a plain connection's, with TLS's own end before the connection's."""
         with suppress(ClientGone), trio.move_on_after(seconds):
-            self._require_whole()
-            with suppress(ssl.SSLError):
-                self._tls.unwrap()  # asks for the client's end too, which need not come
-            await self._flush()
+            await self._say_end()
         await super().finish(seconds=seconds, most=most)
+
+    async def end_sending(self) -> None:
+        """As a plain connection's, with TLS's own end before it. Raises `ClientGone`."""
+        await self._say_end()
+        await super().end_sending()
+
+    async def _say_end(self) -> None:
+        self._require_whole()
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()  # asks for the client's end too, which need not come
+        await self._flush()

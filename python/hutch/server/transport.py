@@ -163,7 +163,7 @@ class Transport:
                 await trio.lowlevel.checkpoint()
         self.close()
 
-    def end_sending(self) -> None:
+    async def end_sending(self) -> None:
         """Sends FIN; what the client sends is still received."""
         if self._open:
             with suppress(OSError):  # it left

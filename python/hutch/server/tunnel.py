@@ -75,9 +75,9 @@ class Tunnel:
         await self._transport.send(pieces)
         self._http.sent += sum(map(len, pieces))
 
-    def end_sending(self) -> None:
-        """Tells the client that nothing more comes; it may go on sending."""
-        self._transport.end_sending()
+    async def end_sending(self) -> None:
+        """Tells the client that nothing more comes; it may go on sending. Raises `ClientGone`."""
+        await self._transport.end_sending()
 
     def reset(self) -> None:
         """Cuts the connection, so that nobody takes what came for the whole."""
