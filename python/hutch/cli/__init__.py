@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from hutch.cli.gateway import gateway
 from hutch.cli.serve import serve
 
 
@@ -17,4 +18,5 @@ def main() -> None:
     """A workspace runtime: the server inside a microVM that gives a coding agent its hands."""
 
 
+main.add_command(gateway)
 main.add_command(serve)

@@ -13,16 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from hutch.cli.log import PatientHandler
 from hutch.wire.config import ServerLimits, limit_fields
 from hutch.wire.errors import Failure
-
-if TYPE_CHECKING:
-    from hutch.server import Tls
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,17 +90,6 @@ state_dir_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="What outlives the process; /var/lib/hutch as root, else $XDG_STATE_HOME/hutch.",
 )
-
-
-def opened_tls(certificate: Path | None, key: Path | None) -> Tls | None:
-    """What `--tls-cert` and `--tls-key` name. Raises `Failure` (bad_request)."""
-    from hutch.server import Tls  # noqa: PLC0415  # the extra may be missing
-
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise Failure("bad_request", "--tls-cert, --tls-key: give both, or neither")
-    return Tls(certificate, key)
 
 
 def require_extra(extra: str, *modules: str) -> None:

@@ -41,6 +41,15 @@ class Tls:
         self._key = key
         self._context = _context(certificate, key)
 
+    @classmethod
+    def opened(cls, certificate: Path | None, key: Path | None) -> Tls | None:
+        """What `--tls-cert` and `--tls-key` name; None where neither does. Raises as making it."""
+        if certificate is None and key is None:
+            return None
+        if certificate is None or key is None:
+            raise Failure("bad_request", "--tls-cert, --tls-key: give both, or neither")
+        return cls(certificate, key)
+
     @property
     def context(self) -> ssl.SSLContext:
         """What the next connection is opened with."""
