@@ -13,6 +13,7 @@ __all__ = [
     "Guard",
     "MatchReader",
     "Matches",
+    "Pack",
     "Pending",
     "Place",
     "Process",
@@ -470,3 +471,27 @@ def punch_hole(descriptor: int, size: int) -> None:
 
     Raises OSError: EOPNOTSUPP where the file system cannot.
     """
+
+@final
+class Pack:
+    """A tar.gz under way, with one consumer, as a `Walk` is.
+
+    Whether all of `roots` can be packed is told by the first `try_next` that gives an answer.
+    """
+
+    def __new__(
+        cls, roots: list[tuple[bytes, bytes]], *, exclude_patterns: list[bytes], level: int
+    ) -> Pack:
+        """`roots` are absolute paths with their names in the archive, "" for its top."""
+    def try_next(self) -> bytes | None:
+        """The next batch; empty at the end; None: wait for `fileno` to be readable, ask again.
+
+        Raises OSError (a root), ValueError (a pattern), RuntimeError (a bug of ours),
+        InterruptedError (stopped).
+        """
+    def fileno(self) -> int:
+        """An eventfd that lives as long as this object."""
+    def stop(self) -> None:
+        """Ends the work at its next step and frees what it had queued."""
+    def packed(self) -> tuple[int, int]:
+        """Entries left out, and files that changed while they were read; known at the end."""

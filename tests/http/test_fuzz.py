@@ -72,6 +72,11 @@ def plant() -> None:
     os.symlink("b", tree / "link")
 
 
+# Parameters that are paths, and lists of them.
+PATHS = {"path", "base", "dest"}
+LISTS = {"paths"}
+
+
 # --- paths -------------------------------------------------------------------------------------
 
 NAMES = st.one_of(
@@ -215,10 +220,11 @@ def queries(draw: st.DrawFn, route: Route | None, places: st.SearchStrategy[byte
     needed = [one for one in fields if fields[one].required and draw(st.integers(0, 4))]
     for name in needed + draw(st.lists(st.sampled_from(["path", *fields, "odd"]), max_size=4)):
         match name, draw(st.integers(0, 5)):
-            case "path", 0:
-                pairs.append((b"path_b64", draw(places.map(b64).map(str.encode) | NO_TWINS)))
-            case "path", _:
-                pairs.append((b"path", draw(places | CUT)))
+            case one, 0 if one in PATHS:
+                twin = places.map(b64).map(str.encode) | NO_TWINS
+                pairs.append((f"{one}_b64".encode(), draw(twin)))
+            case one, _ if one in PATHS:
+                pairs.append((one.encode(), draw(places | CUT)))
             case "odd", _:
                 pairs.append((b"odd", draw(WORDS)))
             case _, 0:
@@ -241,6 +247,9 @@ def only_defaults(pairs: list[tuple[bytes, bytes]]) -> bool:
     return not any(name in (b"path", b"path_b64") for name, _ in pairs)
 
 
+TEXTS = SAFE.map(lambda path: path.decode("utf-8", "surrogateescape"))
+
+
 @st.composite
 def bodies(draw: st.DrawFn, route: Route | None) -> bytes:
     if draw(st.integers(0, 3)) == 0:
@@ -250,8 +259,13 @@ def bodies(draw: st.DrawFn, route: Route | None) -> bytes:
     known = fields_of(route)
     fields: dict[str, object] = {}
     for name in draw(st.lists(st.sampled_from([*known, "odd"]), max_size=4, unique=True)):
-        is_odd = name == "odd" or (name not in COMMANDS and draw(st.integers(0, 5)) == 0)
-        fields[name] = draw(JSON if is_odd else fitting(known[name]))
+        if name in LISTS:
+            fields[name] = draw(st.lists(TEXTS, max_size=3) | st.none() | st.integers())
+        elif name in PATHS:
+            fields[name] = draw(TEXTS)
+        else:
+            is_odd = name == "odd" or (name not in COMMANDS and draw(st.integers(0, 5)) == 0)
+            fields[name] = draw(JSON if is_odd else fitting(known[name]))
     fields.pop("path", None)
     match draw(st.integers(0, 7)):
         case 0 | 1:
@@ -259,7 +273,7 @@ def bodies(draw: st.DrawFn, route: Route | None) -> bytes:
         case 2:
             fields["path"] = draw(st.none() | st.booleans() | st.integers() | st.just([]))
         case _:
-            fields["path"] = draw(SAFE).decode("utf-8", "surrogateescape")
+            fields["path"] = draw(TEXTS)
     if draw(st.integers(0, 5)):
         fields["content"] = draw(st.text(max_size=30))
     return json.dumps(fields, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from hutch import _native
 from hutch.runtime import system
+from hutch.runtime.archive import Archives
 from hutch.runtime.exec.commands import Commands, open_commands
 from hutch.runtime.find import Finds
 from hutch.runtime.installation import Installations
@@ -46,6 +47,7 @@ class Runtime:
     writes: Writes
     mkdirs: Mkdirs
     removals: Removals
+    archives: Archives
     searches: Searches
     finds: Finds
     installations: Installations
@@ -75,6 +77,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                     writes=Writes(config.limits, pending, locks),
                     mkdirs=Mkdirs(),
                     removals=Removals(config.limits, config.state_dir, locks),
+                    archives=Archives(),
                     commands=commands,
                     searches=Searches(config.limits, ripgreps),
                     finds=Finds(),

@@ -18,6 +18,7 @@ CAPABILITIES = (
     "files.hash",
     "files.raw",
     "files.preconditions",
+    "files.transfer",
     "search",
     "search.stream",
     "search.files",

@@ -33,6 +33,7 @@ TRAILERS: Final = "hutch.trailers"
 
 # ASGI's messages: each framework types them its own way.
 Message = Any
+Trailers = Callable[[], Sequence[tuple[bytes, bytes]]]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ async def respond(
     keepalive: bytes | None = None,
     keepalive_after: float = 15.0,
     error_line: Callable[[Failure], bytes] | None = None,
+    trailers: Trailers | None = None,
 ) -> None:
     """Answers with the batches of `source`, each pulled when the socket took the last one.
 
@@ -78,14 +80,18 @@ async def respond(
     a batch `keepalive` is sent, where given, and starts the answer if need be; one that is a
     line never goes into another that is half sent. A source that fails later has its
     `error_line` sent, on a line of its own, and the connection closed without the final chunk (by
-    raising `AnswerBegun` or the source's own error to the server). The client going away cancels
-    the pull and returns. `source.stop()` is always called. What of the request body nobody has
-    read by then is dropped.
+    raising `AnswerBegun` or the source's own error to the server). `trailers` are asked for once
+    the source is complete, and sent behind the last chunk where the server can. The client going
+    away cancels the pull and returns. `source.stop()` is always called. What of the request body
+    nobody has read by then is dropped.
     """
     stream = _Stream(exchange, status, headers, keepalive, keepalive_after)
     try:
-        carry = stream.head if exchange.scope["method"] == "HEAD" else stream.carry
-        await _watched(exchange, lambda: carry(source))
+        if exchange.scope["method"] == "HEAD":
+            await _watched(exchange, lambda: stream.head(source))
+        else:
+            can_trail = "http.response.trailers" in exchange.scope.get("extensions", ())
+            await _watched(exchange, lambda: stream.carry(source, trailers if can_trail else None))
     except Failure as failure:
         if stream.begun and error_line is not None:
             await stream.send((b"" if stream.line_begins else b"\n") + error_line(failure))
@@ -137,7 +143,7 @@ class _Stream:
         keepalive_after: float,
     ) -> None:
         self._send = exchange.send
-        self._start = {
+        self._start: dict[str, object] = {
             "type": "http.response.start",
             "status": status,
             "headers": list(headers),
@@ -148,11 +154,15 @@ class _Stream:
         self.begun = False
         self.line_begins = True
 
-    async def carry(self, source: Source) -> None:
-        """From the first batch to the last chunk."""
+    async def carry(self, source: Source, trailers: Trailers | None) -> None:
+        """From the first batch to the last chunk, and the trailers behind it."""
+        if trailers is not None:
+            self._start["trailers"] = True
         while (batch := await self._next(source)) is not None:
             await self.send(batch)
         await self.end()
+        if trailers is not None:
+            await self._send({"type": "http.response.trailers", "headers": [*trailers()]})
 
     async def head(self, source: Source) -> None:
         """The answer to HEAD: the first batch is pulled, since it may be a failure."""

@@ -5,6 +5,7 @@
 //! logging, global state other than the one pool and the caches it names.
 
 pub mod append;
+pub mod archive;
 mod attributes;
 pub mod cached;
 pub mod clip;

@@ -3,6 +3,7 @@
 //!
 //! Banned here: logic. What computes lives in `hutch-core`, which knows no Python.
 
+mod archive;
 mod error;
 mod find;
 mod hole;
@@ -27,6 +28,8 @@ use pyo3::prelude::*;
 mod _native {
     use super::*;
 
+    #[pymodule_export]
+    use crate::archive::Pack;
     #[pymodule_export]
     use crate::find::find;
     #[pymodule_export]

@@ -13,8 +13,8 @@ from hutch.routing.cors import Origins
 from hutch.routing.dispatch import Dispatch, adding, lifespan
 from hutch.routing.table import Table
 from hutch.runtime.composition import Runtime
+from hutch.runtime.http import archive, mkdir, raw, read, remove, search, stat, system, walk, write
 from hutch.runtime.http import exec as commands
-from hutch.runtime.http import mkdir, raw, read, remove, search, stat, system, walk, write
 from hutch.runtime.http.auth import Tokens, local_path, require_token
 from hutch.server.answers import respond_bytes, respond_failure
 from hutch.server.streaming import Exchange
@@ -32,6 +32,7 @@ TABLE: Final = Table(
             *write.ROUTES,
             *mkdir.ROUTES,
             *remove.ROUTES,
+            *archive.ROUTES,
             *search.ROUTES,
             *commands.ROUTES,
         ),

@@ -1,0 +1,19 @@
+//! Archives: trees as tar.gz while they are sent, and tar.gz as trees while they arrive.
+//!
+//! Belongs here: the format (`member`, `header`, `gunzip`, `untar`), what is packed (`tree`,
+//! `pack`), and what an upload does to the file system (`landing`, `extract`). Banned here:
+//! Python, HTTP, compression itself (`flate2` with zlib-rs).
+//!
+//! Headers are ours, not the `tar` crate's: that crate pulls its bytes from a `Read`, so that a
+//! client that stalls would hold a thread; here bytes are pushed in and taken out as they come.
+//! It also opens files by path, where all must be relative to directories that are held open.
+//!
+//! Source: wire contract, section 2, "Transfer"; design, section 3, "Archives"; POSIX.1-2024,
+//! `pax`, "ustar Interchange Format" and "pax Interchange Format"; RFC 1952.
+
+mod account;
+mod member;
+mod pack;
+mod tree;
+
+pub use pack::{Pack, Packed, Wanted};
