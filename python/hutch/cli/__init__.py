@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from hutch.cli.control import control
 from hutch.cli.gateway import gateway
 from hutch.cli.serve import serve
 
@@ -20,3 +21,4 @@ def main() -> None:
 
 main.add_command(gateway)
 main.add_command(serve)
+main.add_command(control)

@@ -110,6 +110,9 @@ def start_log() -> None:
     """Has the process log to standard error, held up by no reader."""
     handlers = [PatientHandler(sys.stderr.fileno())]
     logging.basicConfig(handlers=handlers, level=logging.INFO, format="%(message)s")
+    # They tell of each request and each step; our own log has a line for what matters.
+    for name in ("alembic", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ endpoint (its route's `summary` and its types say it).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
@@ -19,6 +20,8 @@ from hutch.server.streaming import Exchange
 from hutch.wire import shapes
 from hutch.wire.errors import Code
 
+BEARER: Final[Mapping[str, Mapping[str, str]]] = {"token": {"type": "http", "scheme": "bearer"}}
+
 _REF: Final = "#/components/schemas/{name}"
 
 
@@ -31,8 +34,10 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     request_id: str
 
 
-def document(title: str, routes: tuple[Route, ...]) -> bytes:
-    """The OpenAPI document as JSON."""
+def document(
+    title: str, routes: tuple[Route, ...], schemes: Mapping[str, Mapping[str, str]] = BEARER
+) -> bytes:
+    """The OpenAPI document as JSON; a request needs all of `schemes`."""
     types: list[Any] = [ErrorBody]
     for route in routes:
         types += [one for one in (route.answer, _body_shape(route)) if one is not None]
@@ -51,9 +56,9 @@ def document(title: str, routes: tuple[Route, ...]) -> bytes:
             "paths": paths,
             "components": {
                 "schemas": components,
-                "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+                "securitySchemes": dict(schemes),
             },
-            "security": [{"token": []}],
+            "security": [{name: [] for name in schemes}],
         }
     )
 
@@ -147,7 +152,9 @@ def _schema_of(field: inspect.Field) -> dict[str, Any]:
     return schema
 
 
-def describing(title: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+def describing(
+    title: str, routes: tuple[Route, ...], *, schemes: Mapping[str, Mapping[str, str]] = BEARER
+) -> tuple[Route, ...]:
     """`routes`, and the row that answers with the document of them all."""
 
     async def answer(_service: Any, _call: Call[None], exchange: Exchange) -> None:
@@ -165,6 +172,6 @@ def describing(title: str, routes: tuple[Route, ...]) -> tuple[Route, ...]:
 
     @cache
     def whole() -> bytes:
-        return document(title, described)
+        return document(title, described, schemes)
 
     return described

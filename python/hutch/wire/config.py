@@ -188,7 +188,7 @@ def check_host(host: str) -> str:
 
 def check_exposure(host: str, *, is_secure: bool, is_behind_proxy: bool) -> None:
     """Raises `Failure` (bad_request) where tokens would cross a network in plain text."""
-    if is_secure or is_behind_proxy or _is_loopback(host):
+    if is_secure or is_behind_proxy or is_loopback(host):
         return
     raise Failure(
         "bad_request",
@@ -197,7 +197,8 @@ def check_exposure(host: str, *, is_secure: bool, is_behind_proxy: bool) -> None
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on `host`."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

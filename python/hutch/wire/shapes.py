@@ -6,7 +6,8 @@ Banned here: knowledge of any single endpoint.
 
 Field types understood in a query: `bool`, `int` with `Meta(ge=, le=)`, `str` with
 `Meta(min_length=, max_length=)`, `Literal` of strings, `list[str]` (comma-separated),
-`AbsolutePath` (also as `<name>_b64`), each `| None`.
+`AbsolutePath` (also as `<name>_b64`), each `| None`. In a body null is absent, but for fields
+typed `| None | UnsetType`, which it clears.
 Source: wire contract, section 1, "parameters" and "bodies".
 """
 
@@ -53,6 +54,20 @@ def is_path(type_: inspect.Type) -> bool:
 def _path_names(shape: type[msgspec.Struct]) -> frozenset[str]:
     """Which fields are paths; asked of every request, so found out once."""
     return frozenset(one.encode_name for one in fields(shape) if is_path(one.type))
+
+
+@cache
+def _nullable_names(shape: type[msgspec.Struct]) -> frozenset[str]:
+    """Which fields tell null from absent: those that are unset by default and may be None."""
+    return frozenset(
+        one.encode_name
+        for one in fields(shape)
+        if not one.required
+        and one.default is msgspec.NODEFAULT
+        and one.default_factory is msgspec.NODEFAULT
+        and isinstance(one.type, inspect.UnionType)
+        and any(isinstance(kind, inspect.NoneType) for kind in one.type.types)
+    )
 
 
 def _bare(type_: inspect.Type) -> inspect.Type:
@@ -224,6 +239,10 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
     Raises `Failure` (bad_request) for anything else.
     """
+    return {name: one for name, one in _object(body).items() if one is not None}
+
+
+def _object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
@@ -235,7 +254,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
         raise Failure("bad_request", f"body: malformed JSON: {why}") from None
     if not isinstance(value, dict):
         raise Failure("bad_request", "body: not a JSON object")
-    return {name: one for name, one in value.items() if one is not None}
+    return value
 
 
 def _text_field(given: Mapping[str, Any], name: str) -> str | None:
@@ -255,13 +274,13 @@ def _body_path(given: Mapping[str, Any], name: str) -> bytes | None:
 
 
 def _body_values(shape: type[msgspec.Struct], body: bytes) -> dict[str, object]:
-    given = decode_object(body)
+    given = _object(body)
     values: dict[str, object] = {}
-    path_names = _path_names(shape)
+    path_names, nullable = _path_names(shape), _nullable_names(shape)
     for field in fields(shape):
         name = field.encode_name
         value = _body_path(given, name) if name in path_names else given.get(name)
-        if value is not None:
+        if value is not None or (name in nullable and name in given):
             values[name] = value
     return values
 

@@ -1,0 +1,114 @@
+"""The control plane, composed: every service, opened and closed in order.
+
+Belongs here: `Control` and `open_control`, the one place where services meet. Banned here: what a
+service does, sockets, options.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+from sqlalchemy import Connection
+
+from hutch.control import signing
+from hutch.control.access import Access
+from hutch.control.drivers.process import ProcessDriver, open_process_driver
+from hutch.control.gateways import Gateways
+from hutch.control.logins import Logins
+from hutch.control.networks import Networks
+from hutch.control.registry import Registry
+from hutch.control.signing import Signing
+from hutch.control.store import changes, vaults
+from hutch.control.store.engine import Store, microseconds, open_store
+from hutch.control.upkeep import Upkeep
+from hutch.control.vault import Vault, make_once, open_vault
+from hutch.control.workspaces import Workspaces
+from hutch.state import hold_state_dir, read_token
+from hutch.wire.control.config import ControlConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Every service of a running control plane. `instance` changes with each start."""
+
+    config: ControlConfig
+    instance: str
+    internal_token: str
+    store: Store
+    logins: Logins
+    workspaces: Workspaces
+    access: Access
+    networks: Networks
+    gateways: Gateways
+    driver: ProcessDriver
+
+    async def end_workspaces(self) -> None:
+        """Ends every workspace's server; the record stays, so the next start brings them back."""
+        await self.driver.end_all()
+
+
+@contextmanager
+def open_records(config: ControlConfig) -> Iterator[tuple[Store, Vault]]:
+    """The store with the vault that its secrets are under; what commands need, too.
+
+    Blocks. Raises `Failure` where they don't fit together or cannot be opened.
+    """
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    vault = open_vault(config.key_file)
+    store = open_store(config.database)
+    try:
+        store.write_now(partial(vaults.check, fingerprint=vault.fingerprint))
+        store.write_now(signing.providing(vault, config.limits))
+        yield store, vault
+    finally:
+        store.close()
+
+
+@asynccontextmanager
+async def open_control(config: ControlConfig) -> AsyncIterator[Control]:
+    """The control plane with its services under way; workspaces on record are seen to.
+
+    Workspaces' servers run on when it closes (`end_workspaces` ends them). Raises `Failure`
+    (conflict) where another one holds the state directory.
+    """
+    with hold_state_dir(config.state_dir), open_records(config) as (store, vault):
+        store.write_now(_begin)
+        internal_token = _internal_token(config)
+        root, limits = config.state_dir / "workspaces", config.limits
+        async with (
+            open_process_driver(root, config.network, limits) as driver,
+            trio.open_nursery() as nursery,
+        ):
+            registry = Registry(store, vault, driver, limits, nursery)
+            keys = Signing(store, vault, limits)
+            nursery.start_soon(Upkeep(registry).run)
+            yield Control(
+                config=config,
+                instance=secrets.token_hex(8),
+                internal_token=internal_token,
+                store=store,
+                logins=Logins(vault, limits, time.monotonic),
+                workspaces=Workspaces(registry),
+                access=Access(registry, keys),
+                networks=Networks(registry),
+                gateways=Gateways(registry, keys),
+                driver=driver,
+            )
+            nursery.cancel_scope.cancel()
+
+
+def _begin(connection: Connection) -> None:
+    changes.begin(connection, microseconds())
+
+
+def _internal_token(config: ControlConfig) -> str:
+    path = config.internal_token_file
+    if not path.exists():
+        make_once(path, secrets.token_hex(32))
+    return read_token(path)

@@ -1,0 +1,318 @@
+"""The driver `process`: a workspace is a `hutch serve` on this machine. It isolates nothing.
+
+Each workspace has a directory of its own (state, home, log) and an address of its own within
+127.0.0.0/8, and that is all that parts it from the others and from the machine: its commands run
+as the user of the control plane and see what that user sees. For laptops and tests.
+
+A workspace that runs is no more than its directory and its address; the server in it is the
+process, which runs while access is enabled. Servers are in sessions of their own: the control
+plane may end, die and come back, and finds them again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import trio
+
+from hutch.control.drivers import processes
+from hutch.control.drivers.driver import PORT, Health, Plan
+from hutch.control.drivers.processes import Process
+from hutch.control.drivers.reaching import Reach
+from hutch.state import write_private
+from hutch.wire.control.config import ControlLimits
+from hutch.wire.control.network import Policy
+from hutch.wire.errors import Failure
+
+T = TypeVar("T")
+
+_THREADS: Final = 8
+# A file appears, and a token is taken, without telling anybody.
+_POLL_SECONDS: Final = 0.01
+_LOG_SHOWN: Final = 300
+# What a server may know of our environment: not our variables, and no secret of the caller's.
+_PASSED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "SHELL", "USER", "LOGNAME")
+_PASSED_TOO: Final = ("HUTCH_RIPGREP_URL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+
+
+class ProcessDriver:
+    """Workspaces as processes; see the module."""
+
+    honours: Final = frozenset[str]()
+    # The gateway keeps it: no address here can be reached from another machine anyway.
+    enforces: Final = frozenset({"public_access"})
+    link_warnings: Final = (
+        "private_link_ids: recorded; workspaces are processes of one machine here and reach each "
+        "other anyway, so only the raw token keeps anybody out",
+    )
+
+    def __init__(
+        self, root: Path, network: IPv4Network, limits: ControlLimits, nursery: trio.Nursery
+    ) -> None:
+        self._root = root
+        self._trash = root / ".removed"
+        self._network = network
+        self._limits = limits
+        self._nursery = nursery
+        self._reach = Reach()
+        self._threads = trio.CapacityLimiter(_THREADS)
+        self._running: dict[str, Process] = {}
+        self._tell, self._told = trio.open_memory_channel[str](1 << 20)
+
+    @property
+    def addresses(self) -> int:
+        """Those of the network, without its own and its last."""
+        return self._network.num_addresses - 2
+
+    def address(self, number: int) -> str:
+        """The number-th address of the network."""
+        return str(self._network[number])
+
+    def gateway(self, ip: str) -> str:
+        """There is none: the machine itself."""
+        return "127.0.0.1"
+
+    def is_free(self, number: int) -> bool:
+        """Whether nothing listens there: another control plane's workspace, say."""
+        with socket.socket() as probe:
+            # As a server would: connections that are over must not be in the way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.address(number), PORT))
+            except OSError:
+                return False
+        return True
+
+    async def create(self, plan: Plan) -> None:
+        """Makes the directories."""
+        await self._in_thread(partial(self._make, plan))
+
+    async def start(self, plan: Plan) -> None:
+        """Starts the server, or has the one that runs take the token, or ends it."""
+        if not plan.serving:
+            await self.stop(plan)
+            return
+        await self._in_thread(partial(self._make, plan))
+        process = await self._process(plan.id)
+        if process is not None:
+            if await self._takes_token(plan, process):
+                return
+            # It hangs, or is none of ours any more.
+            await self._end(plan.id, process)
+        await self._spawn(plan)
+
+    async def stop(self, plan: Plan) -> None:
+        """Ends the server with all that it runs."""
+        process = await self._process(plan.id)
+        if process is not None:
+            await self._end(plan.id, process)
+
+    async def delete(self, plan: Plan) -> None:
+        """Ends the server; the directory is gone at once, its content soon."""
+        await self.stop(plan)
+        await self._in_thread(partial(self._discard, plan.id))
+        self._nursery.start_soon(self.empty_trash)
+
+    async def apply_policy(self, plan: Plan, policy: Policy, peers: tuple[str, ...]) -> None:
+        """Nothing to do: the gateway and the raw token keep it."""
+
+    async def health(self, plan: Plan) -> Health:
+        """Whether our process is there and answers to the token; it looks for no other."""
+        process = self._running.get(plan.id)
+        instance = None if process is None else self._ready(plan.id, process)
+        if instance is None:
+            return Health(serving=False)
+        return Health(serving=await self._reach.accepts(plan), instance=instance)
+
+    async def lost(self) -> str:
+        """The next workspace whose server ended by itself."""
+        return await self._told.receive()
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def _place(self, workspace: str) -> Path:
+        return self._root / workspace
+
+    def _make(self, plan: Plan) -> None:
+        place = self._place(plan.id)
+        for one in (self._root, place, place / "home"):
+            one.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _discard(self, workspace: str) -> None:
+        self._trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = self._place(workspace)
+        if place.exists():
+            place.rename(self._trash / f"{workspace}.{secrets.token_hex(4)}")
+
+    async def empty_trash(self) -> None:
+        """Removes what deleted workspaces left; what cannot be is left to the next start."""
+        if self._trash.exists():
+            remove = partial(shutil.rmtree, self._trash, ignore_errors=True)
+            await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
+
+    def _ready(self, workspace: str, process: Process) -> str | None:
+        """The instance of a server whose listeners stand; None while they don't."""
+        try:
+            told: Any = msgspec.json.decode((self._place(workspace) / "ready.json").read_bytes())
+            return str(told["instance"]) if told["pid"] == process.pid else None
+        except (OSError, msgspec.DecodeError, KeyError, TypeError):
+            return None
+
+    def _write_token(self, plan: Plan) -> None:
+        # Atomically: whoever reads it reads one token, the old one or the new.
+        write_private(self._place(plan.id) / "token", f"{plan.token}\n".encode())
+
+    # --- processes -----------------------------------------------------------------------------
+
+    async def _process(self, workspace: str) -> Process | None:
+        """The server that runs; one that an earlier control plane started is taken over."""
+        known = self._running.get(workspace)
+        if known is not None:
+            return known
+        state_dir = self._place(workspace) / "state"
+        found = await self._in_thread(partial(processes.find, state_dir))
+        if found is not None:
+            self._keep(workspace, found)
+        return found
+
+    def _keep(self, workspace: str, process: Process) -> None:
+        self._running[workspace] = process
+        self._nursery.start_soon(self._watch, workspace, process)
+
+    async def _watch(self, workspace: str, process: Process) -> None:
+        await process.watch()
+        if self._running.get(workspace) is process:
+            del self._running[workspace]
+        if not process.is_ending:
+            self._tell.send_nowait(workspace)
+
+    async def _end(self, workspace: str, process: Process) -> None:
+        await process.end(self._limits.stop_seconds)
+        self._running.pop(workspace, None)
+
+    async def _spawn(self, plan: Plan) -> None:
+        place = self._place(plan.id)
+        await self._in_thread(partial(self._write_token, plan))
+        start = partial(
+            processes.spawn,
+            _command(plan, place),
+            cwd=place / "home",
+            environment=_environment(place / "home"),
+            log=place / "log",
+        )
+        process = await self._in_thread(start)
+        self._keep(plan.id, process)
+        await self._await_start(plan, process)
+
+    async def _await_start(self, plan: Plan, process: Process) -> None:
+        with trio.move_on_after(self._limits.start_seconds):
+            while not process.ended.is_set():
+                if await self._is_serving(plan, process):
+                    return
+                await trio.sleep(_POLL_SECONDS)
+        if not process.ended.is_set():
+            await self._end(plan.id, process)
+        why = await self._in_thread(partial(_last_line, self._place(plan.id) / "log"))
+        raise Failure("unavailable", f"the server of {plan.id} did not start: {why}")
+
+    async def _takes_token(self, plan: Plan, process: Process) -> bool:
+        """Whether the server that runs has the plan's token, or takes it now."""
+        if await self._is_serving(plan, process):
+            return True
+        await self._in_thread(partial(self._write_token, plan))
+        signalled = False
+        with trio.move_on_after(self._limits.reload_seconds):
+            while not process.ended.is_set():
+                if self._ready(plan.id, process) is not None:
+                    # Before its listeners stand the signal would end it.
+                    if not signalled:
+                        process.signal(signal.SIGHUP)
+                        signalled = True
+                    if await self._reach.accepts(plan):
+                        return True
+                await trio.sleep(_POLL_SECONDS)
+        return False
+
+    async def _is_serving(self, plan: Plan, process: Process) -> bool:
+        # Nobody but our own process is shown the token.
+        if self._ready(plan.id, process) is None:
+            return False
+        return await self._reach.accepts(plan)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await trio.to_thread.run_sync(work, limiter=self._threads)
+        except OSError as error:
+            where = "" if error.filename is None else f": {error.filename}"
+            raise Failure("unavailable", f"{error.strerror or error}{where}") from error
+
+    async def end_all(self) -> None:
+        """Ends every server that runs, at once; what is on record stays."""
+        async with trio.open_nursery() as nursery:
+            for workspace, process in tuple(self._running.items()):
+                nursery.start_soon(self._end, workspace, process)
+
+    async def aclose(self) -> None:
+        """Lets go of everything; the servers run on."""
+        await self._reach.aclose()
+
+
+@asynccontextmanager
+async def open_process_driver(
+    root: Path, network: IPv4Network, limits: ControlLimits
+) -> AsyncIterator[ProcessDriver]:
+    """The driver, and the tasks that watch its processes."""
+    async with trio.open_nursery() as nursery:
+        driver = ProcessDriver(root, network, limits, nursery)
+        nursery.start_soon(driver.empty_trash)
+        try:
+            yield driver
+        finally:
+            with trio.CancelScope(shield=True):
+                await driver.aclose()
+            nursery.cancel_scope.cancel()
+
+
+def _command(plan: Plan, place: Path) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "hutch.cli",
+        "serve",
+        f"--host={plan.ip}",
+        f"--port={plan.port}",
+        f"--token-file={place / 'token'}",
+        processes.state_option(place / "state"),
+        f"--cwd={place / 'home'}",
+        f"--ready-file={place / 'ready.json'}",
+        # What a workspace installs is its own.
+        f"--ripgrep-dir={place / 'bin'}",
+    ]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    names = (*_PASSED, *_PASSED_TOO)
+    passed = {name: os.environ[name] for name in names if name in os.environ}
+    return {**passed, "HOME": str(home)}
+
+
+def _last_line(log: Path) -> str:
+    """The end of what the server said before it ended."""
+    try:
+        lines = log.read_bytes()[-4096:].decode("utf-8", "replace").split("\n")
+    except OSError:
+        return "it said nothing"
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1][:_LOG_SHOWN] if said else "it said nothing"

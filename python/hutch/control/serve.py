@@ -1,0 +1,154 @@
+"""Configuration in, running control plane out: what `hutch control` does.
+
+Belongs here: the order of opening and closing, the two listeners, the signals. Banned here:
+options and printing (`hutch.cli`), endpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import trio
+
+from hutch.control.composition import Control, open_control
+from hutch.control.http.app import client_app, internal_app
+from hutch.server import Running, ServerConfig, Tls, serve
+from hutch.state import write_private
+from hutch.wire.config import is_loopback
+from hutch.wire.control.config import ControlConfig
+from hutch.wire.errors import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A control plane whose listeners stand: for clients at `url`, for gateways at `internal_url`.
+
+    A gateway's credential is in the file that the configuration names.
+    """
+
+    url: str
+    internal_url: str
+    control: Control
+
+
+@dataclass(frozen=True, slots=True)
+class Facing:
+    """How it faces the network."""
+
+    tls: Tls | None = None
+    behind_proxy: bool = False
+
+
+async def run_control(
+    config: ControlConfig,
+    *,
+    facing: Facing,
+    shutdown: trio.Event,
+    ends_workspaces: bool = False,
+    task_status: trio.TaskStatus[Standing] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until `shutdown` fires; workspaces' servers run on unless `ends_workspaces`.
+
+    Raises `Failure` where it cannot be opened, OSError where a port is taken.
+    """
+    async with open_control(config) as control, trio.open_nursery() as nursery:
+        inner = ServerConfig(
+            host=config.internal_host,
+            port=config.internal_port,
+            limits=config.limits,
+            # On this machine gateways need no certificate to trust.
+            tls=None if is_loopback(config.internal_host) else facing.tls,
+        )
+        outer = ServerConfig(
+            host=config.host, port=config.port, limits=config.limits, tls=facing.tls
+        )
+        nursery.start_soon(_answer_waiting, control, shutdown)
+        internal: Running = await nursery.start(
+            partial(serve, internal_app(control), inner, shutdown=shutdown)
+        )
+        app = client_app(control, behind_proxy=facing.behind_proxy)
+        running: Running = await nursery.start(partial(serve, app, outer, shutdown=shutdown))
+        standing = Standing(running.url, internal.url, control)
+        if config.ready_file is not None:
+            _write_ready(config, standing)
+        task_status.started(standing)
+        await shutdown.wait()
+        if ends_workspaces:
+            await control.end_workspaces()
+
+
+async def _answer_waiting(control: Control, shutdown: trio.Event) -> None:
+    await shutdown.wait()
+    control.gateways.close()
+
+
+def _write_ready(config: ControlConfig, standing: Standing) -> None:
+    told = {
+        "url": standing.url,
+        "pid": os.getpid(),
+        "instance": standing.control.instance,
+        "internal_url": standing.internal_url,
+    }
+    if config.ready_file is not None:
+        write_private(config.ready_file, msgspec.json.encode(told) + b"\n")
+
+
+async def serve_control(
+    config: ControlConfig,
+    *,
+    facing: Facing,
+    ready: Callable[[Standing], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Runs until SIGTERM or SIGINT; SIGHUP has the certificate read again.
+
+    Raises as `run_control` does.
+    """
+    try:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async with trio.open_nursery() as nursery:
+                shutdown = trio.Event()
+                nursery.start_soon(_watch_signals, signals, shutdown, facing, warn)
+                run = partial(run_control, config, facing=facing, shutdown=shutdown)
+                nursery.start_soon(_serve, run, ready, nursery.cancel_scope)
+    except BaseExceptionGroup as group:
+        raise _sole(group) from None
+
+
+async def _serve(
+    run: Callable[..., Awaitable[None]],
+    ready: Callable[[Standing], None],
+    all_of_it: trio.CancelScope,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        ready(await nursery.start(run))
+    all_of_it.cancel()
+
+
+async def _watch_signals(
+    signals: AsyncIterator[int],
+    shutdown: trio.Event,
+    facing: Facing,
+    warn: Callable[[str], None],
+) -> None:
+    async for number in signals:
+        if number != signal.SIGHUP:
+            shutdown.set()
+        elif facing.tls is not None:
+            try:
+                facing.tls.reload()
+            except Failure as failure:
+                warn(f"SIGHUP: {failure.message}; the certificate in force stays")
+
+
+def _sole(group: BaseExceptionGroup) -> BaseException:
+    """What a nursery wrapped, where it is one thing."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        (inner,) = inner.exceptions
+    return inner

@@ -1,0 +1,141 @@
+"""Engines, transactions, and the threads that they run in.
+
+Belongs here: `Store`, and the little that a database must be told about itself. Banned here:
+queries. One writer at a time: each write begins by locking the one row of `meta`, so that changes
+are numbered in the order in which they become visible, on any database.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import trio
+from sqlalchemy import Connection, create_engine, event, make_url, select
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from hutch.control.store.migrating import migrate
+from hutch.control.store.tables import META
+from hutch.wire.errors import Failure
+
+T = TypeVar("T")
+
+_READERS: Final = 4
+_BUSY_SECONDS: Final = 10
+
+
+def microseconds() -> int:
+    """Now, as the tables have it."""
+    return time.time_ns() // 1000
+
+
+class Store:
+    """Transactions, each in a thread of its kind: one that writes, some that read."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writers = trio.CapacityLimiter(1)
+        self._readers = trio.CapacityLimiter(_READERS)
+        self._written = trio.Event()
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Runs queries that change nothing, on one state of the data."""
+
+        def whole() -> T:
+            with self._engine.connect() as connection, connection.begin():
+                return work(connection)
+
+        return await trio.to_thread.run_sync(whole, limiter=self._readers)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Runs one transaction that changes something; durable when this returns.
+
+        Raises what `work` raises, and then nothing was changed.
+        """
+        result = await trio.to_thread.run_sync(
+            self.write_now, work, limiter=self._writers, abandon_on_cancel=False
+        )
+        self.wake()
+        return result
+
+    def write_now(self, work: Callable[[Connection], T]) -> T:
+        """The same in this thread: for commands that have no other."""
+        with self._engine.connect() as connection:
+            writing = connection.execution_options(hutch_writes=True)
+            with writing.begin():
+                writing.execute(select(META.c.seq).with_for_update()).one()
+                return work(writing)
+
+    def read_now(self, work: Callable[[Connection], T]) -> T:
+        """A read in this thread."""
+        with self._engine.connect() as connection, connection.begin():
+            return work(connection)
+
+    @property
+    def written(self) -> trio.Event:
+        """Fires when something may have been written; to be taken before looking."""
+        return self._written
+
+    def wake(self) -> None:
+        """Has all who wait for a change look again."""
+        self._written.set()
+        self._written = trio.Event()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._engine.dispose()
+
+
+def open_store(database: str) -> Store:
+    """The store at an SQLAlchemy URL, brought to the newest migration.
+
+    Blocks. Raises `Failure` (bad_request) for a URL that is none or a database that cannot be
+    opened; (conflict) where a newer version wrote it.
+    """
+    try:
+        url = make_url(database)
+        engine = create_engine(url, **_settings(url))
+    except (ArgumentError, ModuleNotFoundError) as error:
+        raise Failure("bad_request", f"--database: {_first_line(error)}") from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    try:
+        with engine.connect() as connection:
+            writing = connection.execution_options(hutch_writes=True)
+            with writing.begin():
+                migrate(writing)
+    except DBAPIError as error:
+        shown = url.render_as_string(hide_password=True)
+        raise Failure("bad_request", f"--database {shown}: {_first_line(error)}") from None
+    return Store(engine)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _settings(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        # Made before SQLite would make it, so that nobody else may read it.
+        if url.database and not url.database.startswith("file:"):
+            Path(url.database).touch(mode=0o600)
+        return {"connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False}}
+    return {"pool_pre_ping": True}
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # Python's module would begin transactions by itself, and too late.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A read that turns into a write could not wait for another writer: it would fail at once.
+    writes = connection.get_execution_options().get("hutch_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

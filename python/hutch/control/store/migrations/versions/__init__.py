@@ -1,0 +1,1 @@
+"""The revisions, each a file; one that was released is never changed."""
