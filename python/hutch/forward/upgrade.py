@@ -40,7 +40,7 @@ class Upgrade:
         tunnel: Tunnel | None = self._exchange.scope.get("extensions", {}).get(TUNNEL)
         if tunnel is None:
             raise Failure("unsupported", "under this server no WebSocket is passed on")
-        tunnel.take()
+        await tunnel.take()
         try:
             await self._until_answered(tunnel, upstream, edit)
             if self._switched is not None:

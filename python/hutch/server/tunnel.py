@@ -9,7 +9,7 @@ mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import trio
@@ -31,7 +31,7 @@ class Tunnel:
         transport: Transport,
         http: HttpExchange,
         closing: trio.Event,
-        on_take: Callable[[], None],
+        on_take: Callable[[], Awaitable[None]],
     ) -> None:
         self._transport = transport
         self._http = http
@@ -40,13 +40,13 @@ class Tunnel:
         self.taken = False
         self.switched = False
 
-    def take(self) -> None:
+    async def take(self) -> None:
         """The socket is the caller's from here on: he alone reads. Nothing was read before.
 
         Until `switch` he may still refuse, by ASGI's `websocket.http.response.start`.
         """
         self.taken = True
-        self._on_take()
+        await self._on_take()
 
     async def switch(self, headers: Iterable[tuple[bytes, bytes]], *, reason: bytes) -> None:
         """Answers 101 with exactly these headers. Raises `ClientGone`."""
@@ -82,3 +82,24 @@ class Tunnel:
     def reset(self) -> None:
         """Cuts the connection, so that nobody takes what came for the whole."""
         self._transport.reset()
+
+
+class Stoppable:
+    """One task that can be stopped from another, which goes on once it has stopped."""
+
+    def __init__(self) -> None:
+        self._scope = trio.CancelScope()
+        self._stopped = trio.Event()
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` until it ends or is stopped."""
+        try:
+            with self._scope:
+                await work()
+        finally:
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """Cancels it, and waits."""
+        self._scope.cancel()
+        await self._stopped.wait()

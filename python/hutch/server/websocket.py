@@ -12,7 +12,7 @@ frameworks as an error of the handler; returning would let a loop of sends run f
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
@@ -28,7 +28,7 @@ from hutch.server.handshake import Handshake
 from hutch.server.service import Service
 from hutch.server.streaming import Exchange, Message
 from hutch.server.transport import Transport
-from hutch.server.tunnel import TUNNEL, Tunnel
+from hutch.server.tunnel import TUNNEL, Stoppable, Tunnel
 from hutch.wire.errors import Failure
 
 # One read may bring 10,000 empty frames: others get a turn.
@@ -67,7 +67,7 @@ class WebSocket:
         self._heard = trio.current_time()
         self._peer_closed = trio.Event()
         self._application = trio.CancelScope()
-        self._speaking = [trio.CancelScope(), trio.CancelScope()]
+        self._speaking = (Stoppable(), Stoppable())
         self._tunnel = Tunnel(transport, http, service.closing, self._hand_over)
         scope["extensions"][TUNNEL] = self._tunnel
 
@@ -76,18 +76,18 @@ class WebSocket:
         exchange = Exchange(self._scope, self.receive, self.send)
         outcome = guard.Outcome("gone")
         async with trio.open_nursery() as nursery:
-            for scope, work in zip(self._speaking, (self._read, self._ping), strict=True):
-                nursery.start_soon(_within, scope, work)
+            for one, work in zip(self._speaking, (self._read, self._ping), strict=True):
+                nursery.start_soon(one.run, work)
             nursery.start_soon(self._at_shutdown)
             with self._application:
                 outcome = await guard.run(self._service.app, exchange)
             await self._conclude(outcome)
             nursery.cancel_scope.cancel()
 
-    def _hand_over(self) -> None:
+    async def _hand_over(self) -> None:
         """The application speaks with the client by itself."""
-        for scope in self._speaking:
-            scope.cancel()
+        for one in self._speaking:
+            await one.stop()
 
     async def _conclude(self, outcome: guard.Outcome) -> None:
         if self._tunnel.switched:
@@ -329,11 +329,6 @@ class WebSocket:
         await self._service.closing.wait()
         if self._frames is not None and self._farewell is None:
             await self._close(CloseReason.SERVICE_RESTART, "the server restarts")
-
-
-async def _within(scope: trio.CancelScope, work: Callable[[], Awaitable[None]]) -> None:
-    with scope:
-        await work()
 
 
 def _disconnect(code: int, reason: str = "") -> dict[str, Any]:
