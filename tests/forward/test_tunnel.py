@@ -221,6 +221,7 @@ async def test_the_slower_end_sets_the_pace(relay: Relay) -> None:
         got = 0
         while got < total:
             got += len(await peer.some())
+        await peer.send(b"\x82\x7f" + total.to_bytes(8, "big"))
         for _ in range(64):
             await peer.send(bytes(1 << 20))
             moved["down"] += 1 << 20
