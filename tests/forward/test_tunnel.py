@@ -5,15 +5,15 @@ Source: wire contract, sections 8 and 10; RFC 6455.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hutch.forward.ending import Frames, close_frame
@@ -214,7 +214,7 @@ async def test_a_reset_of_either_cuts_both(relay: Relay) -> None:
 async def test_the_slower_end_sets_the_pace(relay: Relay) -> None:
     """In both directions: what is not taken stays where it is."""
     go = trio.Event()
-    total = 64 << 20
+    total = 40 << 20
 
     async def late(peer: Peer) -> None:
         await go.wait()
@@ -222,7 +222,7 @@ async def test_the_slower_end_sets_the_pace(relay: Relay) -> None:
         while got < total:
             got += len(await peer.some())
         await peer.send(b"\x82\x7f" + total.to_bytes(8, "big"))
-        for _ in range(64):
+        for _ in range(40):
             await peer.send(bytes(1 << 20))
             moved["down"] += 1 << 20
 
@@ -233,7 +233,7 @@ async def test_the_slower_end_sets_the_pace(relay: Relay) -> None:
     await wire.until(b"\r\n\r\n")
 
     async def upload() -> None:
-        for _ in range(64):
+        for _ in range(40):
             await wire.send(bytes(1 << 20))
             moved["up"] += 1 << 20
 
@@ -246,10 +246,10 @@ async def test_the_slower_end_sets_the_pace(relay: Relay) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(upload)
         await until_still("up")
-        assert moved["up"] < total // 2
+        assert moved["up"] < total * 3 // 4
         go.set()
     await until_still("down")
-    assert moved["down"] < total // 2
+    assert moved["down"] < total * 3 // 4
     got = 0
     while got < total:
         got += len(await wire.some())
@@ -361,21 +361,23 @@ def frame(size: int, *, masked: bool, opcode: int = 1) -> bytes:
     return head + (b"abcd" if masked else b"") + bytes(size)
 
 
-SIZES = st.sampled_from([0, 1, 5, 124, 125, 126, 127, 65535, 65536])
-FRAMES = st.lists(st.builds(partial(frame), SIZES, masked=st.booleans()), min_size=1, max_size=6)
+SIZES = st.sampled_from([0, 1, 5, 125, 126, 127, 300, 65535, 65536])
+SHAPES = st.lists(st.tuples(SIZES, st.booleans()), min_size=1, max_size=6)
 
 
-@given(FRAMES, st.lists(st.integers(1, 70_000), max_size=40), st.integers(1, 9))
+@settings(deadline=None, max_examples=200)
+@given(SHAPES, st.lists(st.integers(1, 20), max_size=40), st.integers(1, 70_000))
 def test_boundaries_are_found_however_the_bytes_are_cut(
-    frames: list[bytes], cuts: list[int], step: int
+    shapes: list[tuple[int, bool]], cuts: list[int], step: int
 ) -> None:
     """The oracle is the sum of the frames' own lengths."""
+    frames = [frame(size, masked=masked) for size, masked in shapes]
     ends = [0]
     for one in frames:
         ends.append(ends[-1] + len(one))
     whole = b"".join(frames)
     tracker, at = Frames(), 0
-    for size in [*cuts, *[step] * 10_000]:
+    for size in itertools.chain(cuts, itertools.repeat(max(step, len(whole) // 100))):
         piece = whole[at : at + size]
         last = tracker.feed(piece)
         inside = [end - at for end in ends if at < end <= at + len(piece)]
@@ -384,7 +386,7 @@ def test_boundaries_are_found_however_the_bytes_are_cut(
         assert tracker.is_between == (at in ends)
         if at == len(whole):
             break
-    assert not tracker.has_closed
+    assert (tracker.count, tracker.has_closed) == (len(frames), False)
 
 
 def test_a_close_frame_is_noticed_and_is_well_made() -> None:
