@@ -321,8 +321,10 @@ class Walk:
         content_limit: int,
         entry_limit: int,
     ) -> Walk: ...
-    def try_next(self) -> bytes | None:
-        """The next batch; empty at the end; None: wait for `fileno` to be readable, ask again.
+    def try_next(self) -> memoryview | None:
+        """The next batch, as Rust wrote it; empty at the end.
+
+        None: wait for `fileno` to be readable, ask again.
 
         Raises OSError (the root), ValueError (a pattern), RuntimeError (a bug of ours),
         InterruptedError (stopped).

@@ -57,7 +57,7 @@ def take(one: _native.Walk) -> bytes:
     """The next batch; b"" at the end."""
     while (batch := one.try_next()) is None:
         assert select.select([one.fileno()], [], [], 10)[0], "no batch within ten seconds"
-    return batch
+    return bytes(batch)
 
 
 @pytest.mark.parametrize("form", ["stream", "children", "flat", "tree"])

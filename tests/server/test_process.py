@@ -146,10 +146,12 @@ def threads_of(target: Target) -> int:
 @pytest.mark.slow
 def test_five_hundred_stalled_readers(tmp_path: Path, big_tree: Path) -> None:
     """The promise at its own scale and with its own deadlines."""
-    with serving(tmp_path) as target, ExitStack() as clients, target.client() as client:
+    with serving(tmp_path) as target, ExitStack() as clients:
+        idle = sockets_of(target) + 1
+        client = clients.enter_context(target.client())
         for _ in range(3):  # threads and buffers that stay are there from now on
             client.entries(path=str(big_tree), use_gitignore=False)
-        idle, threads = sockets_of(target), threads_of(target)
+        threads = threads_of(target)
         for _ in range(500):
             clients.enter_context(_stall(target, big_tree))
         begun = time.monotonic()

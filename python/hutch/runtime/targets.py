@@ -114,9 +114,10 @@ class _Tree(Targets):
 
     def _try_next(self) -> bytes | None:
         try:
-            return self._under_way().try_next()
+            batch = self._under_way().try_next()
         except ValueError as error:
             raise Failure("bad_request", f"ignore_patterns: {error}") from error
+        return None if batch is None else bytes(batch)
 
     def fileno(self) -> int:
         return self._under_way().fileno()

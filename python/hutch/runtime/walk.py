@@ -29,7 +29,7 @@ class Walk:
         self._descriptor = native.fileno()
         self._stopped = False
 
-    async def pull(self) -> bytes | None:
+    async def pull(self) -> memoryview | None:
         """The next batch; None when the walk is complete.
 
         In a stream it is whole lines, or a part of a line that holds a larger text.

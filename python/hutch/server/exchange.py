@@ -13,7 +13,7 @@ import http
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 import trio
@@ -239,14 +239,15 @@ class HttpExchange:
         self.begun = self._ending = True
         await self._transport.send([framed])
 
-    async def _piece(self, body: bytes, *, more: bool) -> None:
+    async def _piece(self, body: bytes | memoryview, *, more: bool) -> None:
         if self.complete or (self._head is None and not self.begun):
             raise RuntimeError("a body where none is due")
         self._ending = not more
         last = not more and not self._trailing
         pieces = [] if self._head is None else [self._framed_head(self._head)]
         if body and not self._bodiless:
-            pieces += self._parser.send_with_data_passthrough(h11.Data(data=body)) or ()
+            data = h11.Data(data=cast(bytes, body))
+            pieces += self._parser.send_with_data_passthrough(data) or ()
         if last:
             pieces += self._parser.send_with_data_passthrough(h11.EndOfMessage()) or ()
         await self._transport.send(pieces)

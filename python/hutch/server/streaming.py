@@ -50,7 +50,7 @@ class Exchange:
 class Source(Protocol):
     """Where a stream's batches come from."""
 
-    async def pull(self) -> bytes | None:
+    async def pull(self) -> bytes | memoryview | None:
         """The next batch, None at the end. May be cancelled while it waits, losing nothing.
 
         Raises `Failure` where the stream cannot be completed.
@@ -169,7 +169,7 @@ class _Stream:
         await source.pull()
         await self.end()
 
-    async def _next(self, source: Source) -> bytes | None:
+    async def _next(self, source: Source) -> bytes | memoryview | None:
         if self._keepalive is None:
             return await source.pull()
         while True:
@@ -180,12 +180,12 @@ class _Stream:
             if self.line_begins or not self._keepalive.endswith(b"\n"):
                 await self.send(self._keepalive)
 
-    async def send(self, batch: bytes, *, more: bool = True) -> None:
+    async def send(self, batch: bytes | memoryview, *, more: bool = True) -> None:
         if not self.begun:
             self.begun = True
             await self._send(self._start)
         if batch:
-            self.line_begins = batch.endswith(b"\n")
+            self.line_begins = batch[-1:] == b"\n"
         await self._send({"type": "http.response.body", "body": batch, "more_body": more})
 
     async def end(self) -> None:

@@ -4,6 +4,7 @@
 //! Banned here: logic. What computes lives in `hutch-core`, which knows no Python.
 
 mod archive;
+mod batch;
 mod error;
 mod find;
 mod hole;

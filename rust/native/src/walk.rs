@@ -8,8 +8,9 @@ use hutch_core::rules::RuleOptions;
 use hutch_core::walk::{self, Form, Options, Statistics};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::PyMemoryView;
 
+use crate::batch;
 use crate::error::to_python;
 
 /// A walk under way, with one consumer.
@@ -75,11 +76,11 @@ impl Walk {
         walk.map(Self).map_err(to_python)
     }
 
-    fn try_next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn try_next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyMemoryView>>> {
         match self.0.take() {
-            Taken::Batch(batch) => Ok(Some(PyBytes::new(py, &batch))),
+            Taken::Batch(batch) => batch::view(py, batch).map(Some),
             Taken::Wait => Ok(None),
-            Taken::End(Ok(())) => Ok(Some(PyBytes::new(py, b""))),
+            Taken::End(Ok(())) => batch::view(py, Vec::new()).map(Some),
             Taken::End(Err(error)) => Err(to_python(error)),
         }
     }
