@@ -6,7 +6,7 @@ WORKERS ?= 2
 OPTIONS ?=
 ROWS ?=
 
-.PHONY: help install install-dev serve test test-rust test-python test-slow lint fmt bench clean
+.PHONY: help install install-dev serve test test-rust test-python test-slow test-gateway lint fmt bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile
@@ -30,6 +30,10 @@ test-python: install-dev
 
 test-slow: install-dev ## the tests that take longer
 	.venv/bin/python -m pytest -m slow $(PYTEST_OPTIONS)
+
+test-gateway: install-dev ## the tests that speak to a URL alone, once more through a gateway
+	.venv/bin/python -m pytest -m 'wire and not slow' --through-gateway \
+		-n $(WORKERS) --dist loadfile $(PYTEST_OPTIONS)
 
 lint: install-dev ## what CI checks before it tests
 	.venv/bin/ruff check .

@@ -8,14 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.client import Client
+from tests.gateway.through import through_gateway
 from tests.serving import Target, serving
 
 
 @pytest.fixture(scope="session")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """The server that most tests share."""
+def target(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Target]:
+    """The server that most tests share; with `--through-gateway` as a gateway shows it."""
     with serving(tmp_path_factory.mktemp("server")) as one:
-        yield one
+        if not request.config.option.through_gateway:
+            yield one
+            return
+        with through_gateway(one, tmp_path_factory.mktemp("gateway")) as same:
+            yield same
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +40,11 @@ def tree(tmp_path: Path) -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--through-gateway",
+        action="store_true",
+        help="put a gateway in front of the server that tests share (with -m wire)",
+    )
     parser.addoption(
         "--strict-skips",
         action="store_true",

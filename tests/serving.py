@@ -72,7 +72,7 @@ def serving(
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, env=env, cwd="/")
     try:
-        told = _wait_ready(process, ready, log)
+        told = wait_ready(process, ready, log)
         yield Target(told["url"], token, told["pid"], directory / "state", log)
     finally:
         if process.poll() is None:
@@ -92,7 +92,8 @@ def _nowhere(directory: Path) -> dict[str, str]:
     return {"HUTCH_RIPGREP_URL": "http://127.0.0.1:9", "HUTCH_RIPGREP_DIR": str(place)}
 
 
-def _wait_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, Any]:
+def wait_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, Any]:
+    """What the ready file says, once it is there; fails where the process ends before."""
     deadline = time.monotonic() + START_SECONDS
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -23,6 +23,20 @@ def asking(token: str, path: str = "/", *headers: str, method: str = "GET") -> b
     return "".join(f"{line}\r\n" for line in (*lines, *headers)).encode("latin-1") + b"\r\n"
 
 
+def handshake(path: str, *headers: str) -> bytes:
+    """A client's opening handshake."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: gate.test",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *headers,
+    ]
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1") + b"\r\n"
+
+
 @dataclass
 class Gate:
     """A gateway under test, and what stands behind it."""

@@ -189,7 +189,8 @@ class Site:
         for one in self._servers:
             for wire in one.wires:
                 await wire.stream.aclose()
-        await eventually(lambda: _tasks() <= self._idle_tasks, "a connection's task is left")
+        if self._servers:
+            await eventually(lambda: _tasks() <= self._idle_tasks, "a connection's task is left")
         for one in self._servers:
             await one.stop()
 
