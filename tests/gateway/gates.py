@@ -5,6 +5,7 @@ Belongs here: starting `hutch.gateway`, and `Gate`. Banned here: what is to be t
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import trio
 from hutch.gateway.serve import Gateway, Listening, listen, open_gateway
 from hutch.wire.gateway import GatewayConfig, GatewayLimits, parse_networks
 from tests.gateway.plane import CREDENTIAL, Plane, Workspace
-from tests.server.site import PATIENCE, Application, Server, Site
+from tests.server.site import PATIENCE, Application, Server, Site, eventually
 
 CALM = GatewayLimits(drain_seconds=0.3, grace_seconds=0.3, control_seconds=1.0)
 
@@ -35,6 +36,13 @@ def handshake(path: str, *headers: str) -> bytes:
         *headers,
     ]
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1") + b"\r\n"
+
+
+async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = PATIENCE) -> None:
+    """Asks until it holds; fails where that takes longer than `seconds`."""
+    with trio.fail_after(seconds):
+        while not await holds():  # noqa: ASYNC110  # what another process does tells nobody
+            await trio.sleep(0.01)
 
 
 @dataclass
@@ -69,10 +77,12 @@ class Gate:
 
     async def settled(self) -> None:
         """What the plane has told was heard."""
-        sequence = self.plane.sequence
-        with trio.fail_after(PATIENCE):
-            while self.gateway.directory.sequence != sequence:  # noqa: ASYNC110  # nobody tells
-                await trio.sleep(0.002)
+        sequence, directory = self.plane.sequence, self.gateway.directory
+        await eventually(lambda: directory.sequence == sequence, "the change was not heard")
+
+    async def status(self, raw: bytes) -> int:
+        """How a request is answered."""
+        return (await self.server.ask(raw)).status
 
 
 class Gates:

@@ -68,4 +68,3 @@ def through_gateway(target: Target, directory: Path) -> Iterator[Target]:
     with planning() as plane, gatewaying(directory, plane, option) as gateway:
         workspace = plane.add(Workspace("ws_target", "127.0.0.1", port, target.token))
         yield replace(target, url=gateway.url, token=plane.token(workspace))
-

@@ -11,6 +11,7 @@ import click
 from hutch.cli.control import control
 from hutch.cli.gateway import gateway
 from hutch.cli.serve import serve
+from hutch.cli.up import up
 
 
 @click.group(context_settings={"max_content_width": 100})
@@ -21,4 +22,5 @@ def main() -> None:
 
 main.add_command(gateway)
 main.add_command(serve)
+main.add_command(up)
 main.add_command(control)

@@ -81,12 +81,7 @@ class Application:
             await self._pass(exchange, passed, allowed)
         except CredentialsRefused:
             await self._admission.confirm(passed)
-            raise Failure(
-                "bad_gateway",
-                "the workspace's server does not take the token on record; the request was not "
-                "acted upon, try again",
-                extra={"may_have_arrived": False},
-            ) from None
+            raise
 
     async def _pass(self, exchange: Exchange, passed: Pass, allowed: Headers) -> None:
         scope, route = exchange.scope, passed.route

@@ -15,6 +15,7 @@ from typing import Any, Final
 from hutch.forward import Head, Headers
 from hutch.gateway.admission import Pass, local_path, split_pair
 from hutch.routing import cors
+from hutch.wire.errors import Failure
 
 # Only the last one in a row of proxies can be believed, and that is the gateway.
 _OVERWRITTEN: Final = frozenset({b"authorization", b"forwarded", b"x-real-ip", b"x-request-id"})
@@ -23,8 +24,16 @@ _OURS: Final = b'Bearer realm="hutch"'
 _UNAUTHORIZED: Final = 401
 
 
-class CredentialsRefused(Exception):  # noqa: N818  # the house's word
+class CredentialsRefused(Failure):
     """The workspace's own server did not take the raw token."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "bad_gateway",
+            "the workspace's server does not take the token on record; the request was not acted "
+            "upon, try again",
+            extra={"may_have_arrived": False},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ class Passing:
         """The headers that the client gets. Raises `CredentialsRefused`."""
         names = {name.lower() for name, _ in headers}
         if status == _UNAUTHORIZED and _challenges(headers):
-            raise CredentialsRefused
+            raise CredentialsRefused()
         if b"access-control-allow-origin" in names:
             return headers  # an application's own
         return [*headers, *self._cors]

@@ -30,6 +30,7 @@ def log_request(
 ) -> None:
     """Writes the line. `scope` is None where no request could be read.
 
+    `scope["state"]` may name the `route` and, where requests are passed on, the `workspace`.
     `sent` is in bytes of body, `started` Trio's clock, in the line `duration_ms`. `status` is
     101 for a WebSocket, 0 where nothing was answered.
     """
@@ -46,4 +47,6 @@ def log_request(
         "duration_ms": round((trio.current_time() - started) * 1000, 3),
         "request_id": request_id,
     }
+    if "workspace" in state:
+        line["workspace"] = state["workspace"]
     _log.info("%s", _encoder.encode(line).decode())
