@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hutch.runtime.exec.modes import DEFAULT_PATH, Place, find
+from hutch.runtime.exec.modes import find
+from hutch.runtime.processes.programs import DEFAULT_PATH, Place
 from hutch.wire.errors import Failure
 
 PLACE = Place(b"/", DEFAULT_PATH)

@@ -20,6 +20,7 @@ from hutch.runtime.find import Finds
 from hutch.runtime.installation import Installations
 from hutch.runtime.mkdir import Mkdirs
 from hutch.runtime.preconditions import Locks
+from hutch.runtime.processes.remains import holding_cgroups
 from hutch.runtime.raw import Raws
 from hutch.runtime.read import Reads
 from hutch.runtime.remove import Removals
@@ -65,7 +66,10 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
         locks = Locks()
         ripgreps = Ripgreps(config)
         try:
-            async with open_commands(config) as commands:
+            async with (
+                holding_cgroups(config.state_dir) as cgroups,
+                open_commands(config, cgroups) as commands,
+            ):
                 yield Runtime(
                     config=config,
                     instance=secrets.token_hex(8),

@@ -10,6 +10,7 @@ import platform
 import pwd
 from importlib.metadata import version
 
+from hutch.runtime.processes.surroundings import login_shell
 from hutch.wire.system import PROTOCOL_VERSION, RuntimeInfo
 
 CAPABILITIES = (
@@ -24,15 +25,6 @@ CAPABILITIES = (
     "search.files",
     "search.init",
 )
-
-
-def login_shell() -> str:
-    """`$SHELL`, else `/bin/bash`, else `/bin/sh`."""
-    shell = os.environ.get("SHELL", "")
-    for candidate in (shell, "/bin/bash"):
-        if candidate and os.access(candidate, os.X_OK):
-            return candidate
-    return "/bin/sh"
 
 
 def home() -> str:

@@ -22,7 +22,6 @@ from typing import Final
 import trio
 
 from hutch.runtime.exec import revival
-from hutch.runtime.exec.cgroups import Cgroup, Cgroups, open_cgroups, wait_empty
 from hutch.runtime.exec.journal import Journal
 from hutch.runtime.exec.launch import Started, launch
 from hutch.runtime.exec.output import Output
@@ -30,8 +29,9 @@ from hutch.runtime.exec.registry import NEVER, Registry
 from hutch.runtime.exec.stdin import Stdin
 from hutch.runtime.exec.supervise import Orders, Supervision
 from hutch.runtime.exec.task import Task, shown, signal_name, signal_number
-from hutch.runtime.exec.tree import Tree
 from hutch.runtime.lanes import Lane
+from hutch.runtime.processes.cgroups import Cgroup, Cgroups, wait_empty
+from hutch.runtime.processes.tree import Tree
 from hutch.wire.config import Config
 from hutch.wire.errors import Failure
 from hutch.wire.exec import ExecBody, check_body, fingerprint
@@ -297,13 +297,12 @@ class Commands:
 
 
 @asynccontextmanager
-async def open_commands(config: Config) -> AsyncIterator[Commands]:
+async def open_commands(config: Config, cgroups: Cgroups | None) -> AsyncIterator[Commands]:
     """The service, with what an earlier instance left ended and told of.
 
     Raises OSError where the state directory cannot be written.
     """
     state_dir = config.state_dir
-    cgroups = await trio.to_thread.run_sync(open_cgroups, state_dir)
     _remove_spools(state_dir / "tasks")
     journal = Journal(state_dir / "exec-journal")
     registry = Registry(journal, config.limits)
@@ -322,9 +321,6 @@ async def open_commands(config: Config) -> AsyncIterator[Commands]:
     finally:
         journal.close()
         _remove_spools(state_dir / "tasks")
-        if cgroups is not None:
-            wait_empty(Cgroup(cgroups.root), _LAST_SECONDS)
-            cgroups.close()
 
 
 def _remove_spools(path: Path) -> None:

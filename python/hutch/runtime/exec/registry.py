@@ -20,8 +20,8 @@ import msgspec
 import trio
 
 from hutch.runtime.exec.journal import Journal, Line
-from hutch.runtime.exec.sessions import boot_id
 from hutch.runtime.exec.task import Task
+from hutch.runtime.processes.sessions import boot_id
 from hutch.wire.config import Limits
 from hutch.wire.errors import Failure
 from hutch.wire.exec import Gone

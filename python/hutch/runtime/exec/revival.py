@@ -12,12 +12,12 @@ import time
 
 from msgspec import UNSET, UnsetType
 
-from hutch.runtime.exec import sessions
 from hutch.runtime.exec.journal import Line
 from hutch.runtime.exec.output import Output
 from hutch.runtime.exec.registry import Key
 from hutch.runtime.exec.task import Task
 from hutch.runtime.lanes import Lane
+from hutch.runtime.processes import sessions
 from hutch.wire.exec import TaskFacts
 
 LOST = "the server stopped while it ran; how it ended is not known"

@@ -23,12 +23,12 @@ from typing import Final
 import trio
 
 from hutch import _native
-from hutch.runtime.exec.cgroups import Watch
 from hutch.runtime.exec.launch import Started
 from hutch.runtime.exec.output import Output
 from hutch.runtime.exec.stdin import Stdin
 from hutch.runtime.exec.task import Task
 from hutch.runtime.lanes import Lane
+from hutch.runtime.processes.remains import outlive
 from hutch.wire.config import Limits
 from hutch.wire.errors import Failure
 from hutch.wire.exec import Resources
@@ -87,7 +87,8 @@ class Supervision:
             if self._task.stdin is not None and orders.has_first:
                 nursery.start_soon(self._feed, self._task.stdin, orders)
             await self._lead(orders.timeout_seconds, nursery, ended)
-        await self._leave()
+        if self._tree.cgroup is not None:
+            await outlive(self._tree.cgroup)
 
     async def _lead(
         self, timeout_seconds: float, nursery: trio.Nursery, ended: Callable[[], None]
@@ -195,24 +196,6 @@ class Supervision:
         # A command that does not want all of its input is no error.
         with suppress(Failure):
             await stdin.write_first(orders.stdin, eof=orders.close_stdin)
-
-    async def _leave(self) -> None:
-        """Removes the task's cgroup once its last process has ended."""
-        group = self._tree.cgroup
-        if group is None or group.remove():
-            return
-        try:
-            watch = Watch(group)
-        except OSError:
-            return
-        try:
-            while group.is_populated():
-                await trio.lowlevel.wait_readable(watch.fileno())
-                watch.arm()
-        finally:
-            trio.lowlevel.notify_closing(watch.fileno())
-            watch.close()
-        group.remove()
 
 
 class _Floor:

@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from hutch import _native
 from hutch.runtime.exec.output import Output
 from hutch.runtime.exec.stdin import Stdin
-from hutch.runtime.exec.tree import Tree
+from hutch.runtime.processes.tree import Tree
 from hutch.wire.errors import Failure
 from hutch.wire.exec import SIGNALLED, TIMED_OUT, Cursor, Mode, Resources, Status, TaskFacts
 

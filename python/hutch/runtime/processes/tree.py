@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hutch.runtime.exec import sessions
-from hutch.runtime.exec.cgroups import Cgroup
+from hutch.runtime.processes import sessions
+from hutch.runtime.processes.cgroups import Cgroup
 
 
 @dataclass(frozen=True, slots=True)
