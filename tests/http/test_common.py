@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import httpx2
 import pytest
 from tests.client import Client, Wire
+from tests.commands import until
 from tests.needed import NEEDED
 from tests.serving import Target
 
@@ -104,13 +106,15 @@ def test_other_methods_are_405_with_allow(client: Client, name: str) -> None:
         assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-GETS = [one for one in TABLE.routes if one.method == "GET"]
+GETS = [one for one in TABLE.routes if one.method == "GET" and one.kind != "socket"]
 OWN_HEADERS = {"date", "x-request-id"}
 
 
 TIMES = re.compile(rb'"elapsed_ms":\d+')
 # A task that has ended, for the routes that tell of one.
 TASK = "asked"
+# The id of a terminal that has ended.
+TERMINAL: list[str] = []
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +123,24 @@ def task(client: Client) -> None:
     assert client.request("POST", "/exec", body=body).status_code == 200
 
 
+@pytest.fixture(scope="module")
+def ended(client: Client) -> Iterator[None]:
+    """A terminal that has ended, for the routes that tell of one."""
+    body = {"cmd": ["echo", "asked"]}
+    TERMINAL.append(client.request("POST", "/terminals", body=body).json()["id"])
+    until(lambda: not client.json(f"/terminals/{TERMINAL[0]}/scrollback")["alive"])
+    yield
+    client.request("DELETE", f"/terminals/{TERMINAL.pop()}")
+
+
 def asked(client: Client, route: Route, place: Path) -> str:
     """A request to a GET route that must succeed, by a tree with `file` in it, and `task`: for
     the file, or for the tree where the route lists."""
     answers = {}
     for one in (place / "file", place):
         query = urlencode({**NEEDED, "path": str(one), "task_id": TASK}, safe="/")
-        target = f"{route.path.replace('{id}', TASK)}?{query}"
+        identifier = TERMINAL[0] if route.path.startswith("/terminals/") else TASK
+        target = f"{route.path.replace('{id}', identifier)}?{query}"
         answers[target] = client.http.get(target).status_code
     good = [one for one in answers if answers[one] == route.status]
     assert good, answers
@@ -139,12 +154,13 @@ def told(answer: httpx2.Response) -> tuple[int, dict[str, str]]:
     return answer.status_code, kept
 
 
-@pytest.mark.usefixtures("task")
+@pytest.mark.usefixtures("task", "ended")
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")
     good = asked(client, route, tree)
     bad = good.replace(quote(str(tree)), "/nothing/is/here").replace(TASK, "nobody")
+    bad = re.sub(r"(?<=^/terminals/)\d+", "nobody", bad)
     for path in (good, bad, f"/runtimes/local{good}"):
         get, head = client.http.get(path), client.http.head(path)
         assert told(head) == told(get)
@@ -152,7 +168,7 @@ def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> 
         assert get.content
 
 
-@pytest.mark.usefixtures("task")
+@pytest.mark.usefixtures("task", "ended")
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_the_local_spelling_is_the_same(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")
@@ -215,6 +231,7 @@ def test_answers_are_not_stored(client: Client) -> None:
     assert client.get("/nope").headers["cache-control"] == "no-store"
 
 
+@pytest.mark.usefixtures("task", "ended")
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_only_contents_may_be_kept(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")

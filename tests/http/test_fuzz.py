@@ -155,7 +155,7 @@ def fitting(field: inspect.Field) -> st.SearchStrategy[object]:
     """Values that the field may well take, as JSON has them."""
     schema = shapes.schema(field.type)
     if field.encode_name in COMMANDS:
-        return HARMLESS
+        return HARMLESS if field.encode_name != "shell" else st.sampled_from(["/bin/true", "", 5])
     if schema.get("type") == "boolean":
         return st.booleans()
     if schema.get("type") == "integer":
@@ -165,9 +165,9 @@ def fitting(field: inspect.Field) -> st.SearchStrategy[object]:
 
 
 # A command is what it says: none is made up. Each of these is there, and ends by itself.
-COMMANDS = {"cmd", "command"}
+COMMANDS = {"cmd", "command", "shell"}
 HARMLESS = st.sampled_from(
-    [["/bin/true"], ["/bin/true", "a"], "/bin/true", ["/bin/true "], [], [""], "", 5, {}, [1]]
+    [["/bin/true"], ["/bin/true", "a"], "/bin/true", [], [""], "", 5, {}, [1]]
 )
 
 

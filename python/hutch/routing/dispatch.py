@@ -1,4 +1,4 @@
-"""From a place in the table to its answer: Quart-Trio for JSON, raw ASGI for streams.
+"""From a place in the table to its answer: Quart-Trio for JSON and sockets, raw ASGI for streams.
 
 Belongs here: handing a request to its route's handler, and what every application does the same
 way before and after. Banned here: who may ask (each application has its own credentials).
@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any, cast
 
 from hutch.routing.cors import Headers
+from hutch.routing.sockets import Socket
 from hutch.routing.table import Call, Place, Route, StreamHandler, Table
-from hutch.routing.views import quart_app, refuse_large
+from hutch.routing.views import SOCKET, quart_app, refuse_large
 from hutch.server.bodies import read_body
 from hutch.server.streaming import Exchange
 from hutch.wire import shapes
 from hutch.wire.config import ApiLimits
+from hutch.wire.errors import Failure
 
 
 class Dispatch:
@@ -33,8 +35,15 @@ class Dispatch:
     async def answer(self, exchange: Exchange, place: Place) -> None:
         """Answers a request whose caller may ask. Raises `Failure`."""
         scope = exchange.scope
+        if scope["type"] == "websocket":
+            await self._open(exchange, place)
+            return
         route = place.route(scope["method"])
         scope.setdefault("state", {})["route"] = route.path
+        if route.kind == "socket":
+            raise Failure(
+                "bad_request", f"{route.path} is a WebSocket; ask for it with 'Upgrade: websocket'"
+            )
         refuse_large(route, scope, self._limits.body_bytes)
         if route.kind == "json":
             await self._quart(scope, exchange.receive, exchange.send)
@@ -43,6 +52,12 @@ class Dispatch:
         call = Call(asked, place.params, dict(scope["headers"]))
         handler = cast(StreamHandler, route.handler)
         await handler(self._service, call, exchange)
+
+    async def _open(self, exchange: Exchange, place: Place) -> None:
+        state = exchange.scope.setdefault("state", {})
+        state["route"] = place.socket().path
+        state[SOCKET] = socket = Socket(exchange)
+        await self._quart(exchange.scope, socket.feed, exchange.send)
 
     async def _asked(self, route: Route, exchange: Exchange) -> Any:
         if route.shape is None:

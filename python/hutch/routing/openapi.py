@@ -47,7 +47,7 @@ def document(
     for route in routes:
         operation = _operation(route, refs)
         paths.setdefault(route.path, {})[route.method.lower()] = operation
-        if route.method == "GET":
+        if route.method == "GET" and route.kind != "socket":
             paths[route.path]["head"] = {**operation, "operationId": _id(route, "HEAD")}
     return msgspec.json.encode(
         {

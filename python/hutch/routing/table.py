@@ -13,12 +13,13 @@ from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
+from hutch.routing.sockets import Socket
 from hutch.server.streaming import Exchange
 from hutch.wire.errors import Failure
 
 Q_co = TypeVar("Q_co", covariant=True)
 
-Kind = Literal["json", "stream"]
+Kind = Literal["json", "stream", "socket"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Answer:
 # The first argument is what the application's handlers work with: the runtime, say.
 JsonHandler = Callable[[Any, Call[Any]], Awaitable[Struct | Answer]]
 StreamHandler = Callable[[Any, Call[Any], Exchange], Awaitable[None]]
+SocketHandler = Callable[[Any, Call[Any], Socket], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,8 @@ class Route:
     """One row: a method on a path.
 
     `kind` json: the handler returns the answer, Quart-Trio carries it. `kind` stream: the
-    handler answers by itself through `hutch.server.streaming`, on raw ASGI.
+    handler answers by itself through `hutch.server.streaming`, on raw ASGI. `kind` socket: a
+    WebSocket, carried by Quart-Trio too; its method is GET, and without an upgrade it is 400.
     `shape` is parsed from `source`: the query, the JSON body, or either (a field of the body
     counts first). A stream route whose `source` is the query reads its body by itself.
     `other_statuses` carry the same answer as `status`.
@@ -58,7 +61,7 @@ class Route:
     method: Literal["GET", "POST", "PUT", "DELETE", "PATCH"]
     path: str
     kind: Kind
-    handler: JsonHandler | StreamHandler
+    handler: JsonHandler | StreamHandler | SocketHandler
     summary: str
     shape: type[Struct] | None = None
     source: Literal["query", "body", "either"] = "query"
@@ -96,6 +99,13 @@ class Place:
                 f"{method[:40]} is not possible on {self.path}; allowed: {self.allow}",
                 headers=((b"allow", self.allow.encode("ascii")),),
             )
+        return route
+
+    def socket(self) -> Route:
+        """The row of a WebSocket. Raises `Failure` (not_found) where there is none."""
+        route = self.methods.get("GET")
+        if route is None or route.kind != "socket":
+            raise Failure("not_found", f"no such endpoint: {self.path} takes no WebSocket")
         return route
 
     def is_open(self, scope: Mapping[str, Any]) -> bool:

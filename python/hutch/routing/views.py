@@ -1,6 +1,7 @@
-"""JSON routes over Quart-Trio: one view for all of them.
+"""JSON routes and sockets over Quart-Trio: one view for all of a kind.
 
-Belongs here: running a handler and putting its answer, or its failure, into a response.
+Belongs here: running a handler and putting its answer, or its failure, into a response, or the
+code of a closed socket.
 Banned here: endpoints. Quart carries the bytes; its own parsing, error pages and timeouts
 stay unused.
 """
@@ -8,22 +9,35 @@ stay unused.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
 
 import msgspec
-from quart import Response, request
+from quart import Response, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from hutch.routing.table import Answer, Call, JsonHandler, Route, Table
+from hutch.routing.sockets import Socket
+from hutch.routing.table import Answer, Call, JsonHandler, Route, SocketHandler, Table
 from hutch.server.answers import NO_STORE, failure_parts, request_id
 from hutch.wire import shapes
-from hutch.wire.errors import Failure
+from hutch.wire.errors import Code, Failure
 
 _log = logging.getLogger(__name__)
 
 _JSON = (b"content-type", b"application/json")
+
+# Where the scope's state has the `Socket` of a handshake.
+SOCKET: Final = "socket"
+_CODES: Final[Mapping[Code, int]] = {
+    "unauthorized": 1008,
+    "forbidden": 1008,
+    "bad_request": 1008,
+    "unavailable": 1013,
+}
+_INTERNAL_ERROR: Final = 1011
+# RFC 6455, section 5.5: a control frame has 125 bytes, two of them the code.
+_LONGEST_REASON: Final = 123
 
 
 def quart_app(service: Any, table: Table, body_bytes: int) -> QuartTrio:
@@ -35,9 +49,11 @@ def quart_app(service: Any, table: Table, body_bytes: int) -> QuartTrio:
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.strict_slashes = False
     for route in table.routes:
-        if route.kind == "json":
-            rule = route.path.replace("{", "<").replace("}", ">")
-            endpoint = f"{route.method} {route.path}"
+        rule = route.path.replace("{", "<").replace("}", ">")
+        endpoint = f"{route.method} {route.path}"
+        if route.kind == "socket":
+            app.add_websocket(rule, endpoint, _socket_view(service, route))
+        elif route.kind == "json":
             app.add_url_rule(
                 rule, endpoint, _view(service, route, body_bytes), methods=[route.method]
             )
@@ -56,6 +72,38 @@ def _view(service: Any, route: Route, body_bytes: int) -> Callable[..., Awaitabl
             return _failed(Failure("internal", "an unexpected error; the server's log has it"))
 
     return view
+
+
+def _socket_view(service: Any, route: Route) -> Callable[..., Awaitable[Response | None]]:
+    handler = cast(SocketHandler, route.handler)
+
+    async def view(**params: str) -> Response | None:
+        scope = websocket.scope
+        socket: Socket = scope["state"][SOCKET]
+        try:
+            query: bytes = scope["query_string"]
+            asked = None if route.shape is None else shapes.parse_query(route.shape, query)
+        except Failure as failure:
+            return _quart_response(*failure_parts(failure, request_id(scope)))
+        await socket.accept(websocket._get_current_object())  # type: ignore[attr-defined]  # a proxy
+        try:
+            await handler(service, Call(asked, params, dict(scope["headers"])), socket)
+        except Failure as failure:
+            await socket.close(_code(failure), _reason(failure))
+        except Exception:
+            _log.exception("unexpected error", extra={"request_id": request_id(scope)})
+            await socket.close(_INTERNAL_ERROR, "an unexpected error; the server's log has it")
+        return None
+
+    return view
+
+
+def _code(failure: Failure) -> int:
+    return _CODES.get(failure.code, _INTERNAL_ERROR)
+
+
+def _reason(failure: Failure) -> str:
+    return failure.message.encode()[:_LONGEST_REASON].decode("utf-8", "ignore")
 
 
 async def _apply(

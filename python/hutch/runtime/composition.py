@@ -27,6 +27,7 @@ from hutch.runtime.remove import Removals
 from hutch.runtime.ripgrep import Ripgreps
 from hutch.runtime.search import Searches
 from hutch.runtime.stat import Stats
+from hutch.runtime.terminals.service import Terminals, open_terminals
 from hutch.runtime.walk import Walks
 from hutch.runtime.write import Writes
 from hutch.state import hold_state_dir
@@ -53,6 +54,7 @@ class Runtime:
     finds: Finds
     installations: Installations
     commands: Commands
+    terminals: Terminals
 
 
 @asynccontextmanager
@@ -69,6 +71,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
             async with (
                 holding_cgroups(config.state_dir) as cgroups,
                 open_commands(config, cgroups) as commands,
+                open_terminals(config, cgroups) as terminals,
             ):
                 yield Runtime(
                     config=config,
@@ -83,6 +86,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                     removals=Removals(config.limits, config.state_dir, locks),
                     archives=Archives(),
                     commands=commands,
+                    terminals=terminals,
                     searches=Searches(config.limits, ripgreps),
                     finds=Finds(),
                     installations=Installations(config, ripgreps, pending),

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import trio
 
-from hutch.runtime.composition import Runtime, open_runtime
+from hutch.runtime.composition import open_runtime
 from hutch.runtime.http.app import Application
 from hutch.runtime.http.auth import Tokens
 from hutch.server import Idle, Running, ServerConfig, serve
@@ -60,7 +60,8 @@ async def _serve_runtime(
             reload = _reloading(config, tokens, idle, warn)
             nursery.start_soon(_watch_signals, signals, shutdown, reload)
             nursery.start_soon(_end_anyway, config, shutdown, warn)
-            nursery.start_soon(_end_commands, shutdown, runtime)
+            nursery.start_soon(_end_when_told, shutdown, runtime.commands.end)
+            nursery.start_soon(_end_when_told, shutdown, runtime.terminals.end)
             app = Application(runtime, tokens)
             running: Running = await nursery.start(
                 _serve, app, config, shutdown, idle, nursery.cancel_scope
@@ -105,10 +106,10 @@ async def _serve(
     all_of_it.cancel()
 
 
-async def _end_commands(shutdown: trio.Event, runtime: Runtime) -> None:
+async def _end_when_told(shutdown: trio.Event, end: Callable[[], Awaitable[None]]) -> None:
     # At once, so that who waits for a command hears of its end within the grace.
     await shutdown.wait()
-    await runtime.commands.end()
+    await end()
 
 
 async def _watch_signals(

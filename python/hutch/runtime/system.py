@@ -24,6 +24,8 @@ CAPABILITIES = (
     "search.stream",
     "search.files",
     "search.init",
+    "terminals",
+    "ws",
 )
 
 

@@ -11,6 +11,7 @@ failed half-way, every later one raises.
 from __future__ import annotations
 
 import fcntl
+import math
 import socket
 import struct
 import termios
@@ -25,6 +26,8 @@ from hutch.server.stalls import Stalls
 
 RECEIVE_BYTES: Final = 64 * 1024
 _LOOK_SECONDS: Final = 1.0
+# Any socket holds this much beside another frame.
+_LITTLE: Final = 8 * 1024
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 _ESTABLISHED: Final = 1  # TCP_ESTABLISHED, first byte of struct tcp_info
 _CLOSED: Final = 7  # TCP_CLOSE
@@ -118,12 +121,38 @@ class Transport:
                 raise ClientGone("the client takes nothing")
             held = still
 
-    async def _is_writable_soon(self) -> bool:
+    def has_room(self) -> bool:
+        """Whether the kernel holds so little that a socket certainly takes more."""
+        return not self._open or self._held() <= _LITTLE
+
+    async def wait_room(self, idle_seconds: float) -> bool:
+        """Waits until the socket takes more; False after `idle_seconds` without a byte taken.
+
+        True as well where the connection is closed: the next send tells.
+        """
+        try:
+            return await self._wait_room(idle_seconds)
+        except ClientGone:
+            return True
+
+    async def _wait_room(self, idle_seconds: float) -> bool:
+        held = self._held()
+        deadline = trio.current_time() + idle_seconds
+        while not await self._is_writable_soon(deadline - trio.current_time()):
+            still = self._held()
+            if still < held:
+                deadline = trio.current_time() + idle_seconds
+            elif trio.current_time() >= deadline:
+                return False
+            held = still
+        return True
+
+    async def _is_writable_soon(self, seconds: float = math.inf) -> bool:
         # A socket is writable only when a third of its buffer is free, and that may be
         # megabytes. So now and then `_until_taken` looks at what the kernel still holds:
         # that is how a slow reader is told from one that takes nothing.
         self._require_open()
-        with trio.move_on_after(self._stalls.look_seconds):
+        with trio.move_on_after(max(min(self._stalls.look_seconds, seconds), 0)):
             try:
                 await trio.lowlevel.wait_writable(self._socket)
             except trio.ClosedResourceError:

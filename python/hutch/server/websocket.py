@@ -70,6 +70,8 @@ class WebSocket:
         self._speaking = (Stoppable(), Stoppable())
         self._tunnel = Tunnel(transport, http, service.closing, self._hand_over)
         scope["extensions"][TUNNEL] = self._tunnel
+        self._pause = trio.CancelScope()
+        scope["extensions"]["hutch.room"] = self.wait_room
 
     async def run(self) -> None:
         """Runs the application for this socket; closes the socket in order, not the connection."""
@@ -140,6 +142,21 @@ class WebSocket:
             await self._close(message.get("code") or 1000, message.get("reason") or "")
         else:
             raise RuntimeError(f"no message for a WebSocket that is open: {kind}")
+
+    async def wait_room(self, idle_seconds: float) -> bool:
+        """The extension `hutch.room`: waits until the client takes more.
+
+        False where it takes nothing for `idle_seconds`; every byte that it takes renews them. An
+        application that asks before each send, and sends little at a time, can still close in
+        order a socket that nobody reads: no frame is stuck half-way.
+        """
+        if self._farewell is not None or self._transport.has_room():
+            return True
+        # Pings and pongs are sent by others: one at a time may wait for a socket.
+        async with self._lock:
+            with trio.CancelScope() as self._pause:
+                return await self._transport.wait_room(idle_seconds)
+        return True  # the socket is closed, in order; the next send tells
 
     async def _refuse(self, message: Message) -> None:
         if self._frames is not None:
@@ -221,6 +238,7 @@ class WebSocket:
             self._farewell = _disconnect(code, reason)
             self._inbox.close()
             self._room.set()
+            self._pause.cancel()
 
     async def _read(self) -> None:
         while not self._peer_closed.is_set():

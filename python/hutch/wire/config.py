@@ -114,6 +114,17 @@ class Limits(ApiLimits, ForwardLimits):
     exec_ttl_seconds: float = limit(300.0, "a finished command is remembered, if not told")
     exec_keys: int = limit(100_000, "most idempotency keys that are remembered")
     exec_key_seconds: float = limit(24 * 3600.0, "how long an idempotency key is remembered")
+    terminals: int = limit(10, "most live terminals")
+    terminals_ended: int = limit(20, "most ended terminals that stay listed")
+    terminal_scrollback_bytes: int = limit(64 * KIB, "scrollback of a terminal, if not told")
+    terminal_lag_bytes: int = limit(1 * MIB, "a client further behind on a terminal skips ahead")
+    terminal_input_bytes: int = limit(4 * MIB, "input that a terminal's program has not read")
+    terminal_input_seconds: float = limit(0.2, "input waits for room, and is refused then")
+    # A quarter of a frame of a 60 Hz screen.
+    terminal_frame_seconds: float = limit(0.004, "output is gathered after a frame was sent")
+    terminal_hangup_seconds: float = limit(1.0, "from SIGHUP to SIGKILL when a terminal is closed")
+    socket_outbox_bytes: int = limit(1 * MIB, "text frames that wait for a client of /ws")
+    socket_idle_seconds: float = limit(30.0, "a socket of which nothing is taken is closed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

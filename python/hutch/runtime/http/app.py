@@ -13,8 +13,21 @@ from hutch.routing.cors import Origins
 from hutch.routing.dispatch import Dispatch, adding, lifespan
 from hutch.routing.table import Table
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http import archive, mkdir, raw, read, remove, search, stat, system, walk, write
 from hutch.runtime.http import exec as commands
+from hutch.runtime.http import (
+    archive,
+    mkdir,
+    raw,
+    read,
+    remove,
+    search,
+    socket,
+    stat,
+    system,
+    terminals,
+    walk,
+    write,
+)
 from hutch.runtime.http.auth import Tokens, local_path, require_token
 from hutch.server.answers import respond_bytes, respond_failure
 from hutch.server.streaming import Exchange
@@ -35,6 +48,8 @@ TABLE: Final = Table(
             *archive.ROUTES,
             *search.ROUTES,
             *commands.ROUTES,
+            *terminals.ROUTES,
+            *socket.ROUTES,
         ),
     )
 )
@@ -76,7 +91,7 @@ class Application:
         require_token(self._tokens, scope)
         scope.setdefault("state", {})["authenticated"] = True
         self._origins.check_socket(scope)
-        if place is None or scope["type"] != "http":
+        if place is None:
             raise Failure("not_found", f"no such endpoint: {scope['path'][:200]}")
         with self._tokens.hold():
             await self._dispatch.answer(exchange, place)

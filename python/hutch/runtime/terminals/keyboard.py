@@ -1,0 +1,99 @@
+"""What was typed into a terminal and has not been read by it yet.
+
+Belongs here: writing in the order in which it came, for as long as it takes. Banned here: who
+typed it, what is done where it is full.
+
+Writing to a terminal whose program does not read stops after some kilobytes. The rest waits here,
+so that nobody waits with it: not the connection that brought it, nor the other terminals' input
+on that connection. A message is taken whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+
+import trio
+
+
+class Keyboard:
+    """Input on its way. `descriptor` is the terminal's, and its owner closes it."""
+
+    def __init__(self, descriptor: int, most: int) -> None:
+        self._descriptor = descriptor
+        self._most = most
+        self._waiting: deque[memoryview] = deque()
+        self._size = 0
+        self._typed = trio.Event()
+        self._taken = trio.lowlevel.ParkingLot()
+        self._is_closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes have not been taken."""
+        return self._size
+
+    async def until_room(self, size: int, seconds: float) -> bool:
+        """Waits until a message of `size` bytes fits; whether it came to that in time.
+
+        One always fits where nothing waits, however large it is.
+        """
+        with trio.move_on_after(seconds):
+            while not self._fits(size):
+                await self._taken.park()
+        return self._fits(size)
+
+    def _fits(self, size: int) -> bool:
+        return self._size == 0 or self._size + size <= self._most
+
+    def type(self, data: bytes) -> None:
+        """Writes what the terminal takes at once; the rest waits for `feed`."""
+        if self._is_closed:
+            return
+        rest = memoryview(data)
+        if not self._waiting:
+            rest = rest[self._write(rest) :]
+        if rest:
+            self._waiting.append(rest)
+            self._size += len(rest)
+            self._typed.set()
+
+    def _write(self, data: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # Nobody is at the other end: it goes where it would have gone.
+            return len(data)
+
+    async def feed(self) -> None:
+        """Writes what waits, as it is taken; returns once it is closed."""
+        while not self._is_closed:
+            if not self._waiting:
+                self._typed = trio.Event()
+                await self._typed.wait()
+                continue
+            try:
+                await trio.lowlevel.wait_writable(self._descriptor)
+            except trio.ClosedResourceError:
+                return
+            self._feed_some()
+
+    def _feed_some(self) -> None:
+        if self._is_closed or not self._waiting:
+            return
+        first = self._waiting.popleft()
+        count = self._write(first)
+        self._size -= count
+        if count < len(first):
+            self._waiting.appendleft(first[count:])
+        self._taken.unpark_all()
+
+    def close(self) -> None:
+        """Drops what waits, once the program has ended."""
+        self._is_closed = True
+        self._waiting.clear()
+        self._size = 0
+        self._typed.set()
+        self._taken.unpark_all()
