@@ -18,7 +18,7 @@ from quart import Websocket
 from hutch.server.streaming import Exchange, Message
 
 # It is there, or will not come: this only ends the wait where the client has not left.
-_REST_SECONDS: Final = 0.05
+_REST_SECONDS: Final = 0.5
 
 
 class Socket:
@@ -28,6 +28,7 @@ class Socket:
         self._exchange = exchange
         self._wanted = trio.Semaphore(0)
         self._is_connected = False
+        self._feeding = trio.Lock()
         # What Quart has and the handler has not.
         self._given: Message | None = None
         self._websocket: Websocket | None = None
@@ -37,9 +38,10 @@ class Socket:
         if self._is_connected:
             await self._wanted.acquire()
         self._is_connected = True
-        message = await self._exchange.receive()
-        self._given = message if message["type"] == "websocket.receive" else None
-        return message
+        async with self._feeding:
+            message = await self._exchange.receive()
+            self._given = message if message["type"] == "websocket.receive" else None
+            return message
 
     async def accept(self, carrier: Any) -> None:
         """Lets the client in; from here on it is a socket."""
@@ -56,11 +58,14 @@ class Socket:
     async def rest(self) -> list[bytes | str]:
         """For a handler that is being cancelled: what the client had sent before it left."""
         found: list[bytes | str] = []
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _REST_SECONDS):
-            message = self._given or await self._exchange.receive()
-            while message["type"] == "websocket.receive":
-                found.append(message.get("bytes") or message.get("text") or b"")
-                message = await self._exchange.receive()
+        with trio.CancelScope(shield=True) as patience:
+            patience.deadline = trio.current_time() + _REST_SECONDS
+            async with self._feeding:
+                message = self._given or await self._exchange.receive()
+                while message["type"] == "websocket.receive":
+                    found.append(message.get("bytes") or message.get("text") or b"")
+                    patience.deadline = trio.current_time() + _REST_SECONDS
+                    message = await self._exchange.receive()
         return found
 
     async def send(self, message: bytes | str) -> None:

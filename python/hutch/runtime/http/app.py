@@ -13,7 +13,6 @@ from hutch.routing.cors import Origins
 from hutch.routing.dispatch import Dispatch, adding, lifespan
 from hutch.routing.table import Table
 from hutch.runtime.composition import Runtime
-from hutch.runtime.http import exec as commands
 from hutch.runtime.http import (
     archive,
     mkdir,
@@ -28,6 +27,7 @@ from hutch.runtime.http import (
     walk,
     write,
 )
+from hutch.runtime.http import exec as commands
 from hutch.runtime.http.auth import Tokens, local_path, require_token
 from hutch.server.answers import respond_bytes, respond_failure
 from hutch.server.streaming import Exchange
