@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
@@ -59,15 +59,23 @@ class Wire:
 
 
 class Client:
-    """One connection pool to one server with one token."""
+    """One connection pool to one server with one token, or with other `credentials`."""
 
-    def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout: float = 60.0,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
         self.url = url
         self.token = token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self.http = httpx2.Client(base_url=url, headers=headers, timeout=timeout)
+        bearer = {"Authorization": f"Bearer {token}"} if token else {}
+        self.credentials = dict(bearer if credentials is None else credentials)
+        self.http = httpx2.Client(base_url=url, headers=self.credentials, timeout=timeout)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,7 +138,8 @@ class Client:
         value = json.loads(answer.content)
         if path.startswith("/runtimes/local/"):
             path = path.removeprefix("/runtimes/local")
-        for validator in _validators(self.url, self.token, method, path, answer.status_code):
+        credentials = tuple(self.credentials.items())
+        for validator in _validators(self.url, credentials, method, path, answer.status_code):
             validator.validate(value)
 
 
@@ -148,9 +157,8 @@ def _query_text(query: dict[str, object] | str | bytes) -> str:
 
 
 @cache
-def _document(url: str, token: str) -> Json:
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = httpx2.get(f"{url}/openapi.json", headers=headers)
+def _document(url: str, credentials: tuple[tuple[str, str], ...]) -> Json:
+    answer = httpx2.get(f"{url}/openapi.json", headers=dict(credentials))
     return dict(answer.json()) if answer.status_code == 200 else {}
 
 
@@ -159,9 +167,9 @@ _FORMAT = re.compile(r"\{\w+\}")
 
 @cache
 def _validators(
-    url: str, token: str, method: str, path: str, status: int
+    url: str, credentials: tuple[tuple[str, str], ...], method: str, path: str, status: int
 ) -> tuple[jsonschema.Draft202012Validator, ...]:
-    document = _document(url, token)
+    document = _document(url, credentials)
     if not document:
         return ()
     error = {"$ref": "#/components/schemas/ErrorBody"}
