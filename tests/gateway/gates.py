@@ -56,9 +56,12 @@ class Gate:
     gateway: Gateway
 
     async def workspace(self, app: Application, name: str = "ws", **fields: Any) -> Workspace:
-        """A workspace whose server is `app`."""
+        """A workspace whose server is `app`; the gateway has heard of it, where it can hear."""
         server = await self.site.serve(app)
-        return self.known(server.port, name, **fields)
+        made = self.known(server.port, name, **fields)
+        if self.gateway.directory.in_contact:
+            await self.settled()
+        return made
 
     def known(self, port: int, name: str = "ws", **fields: Any) -> Workspace:
         """A workspace on record at a port of 127.0.0.1."""

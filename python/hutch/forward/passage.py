@@ -177,6 +177,8 @@ class Passage:
         while True:
             event = self._next()
             if isinstance(event, (h11.Response, h11.InformationalResponse)):
+                if not event.http_version.startswith(b"1."):
+                    raise Broken("no good HTTP: another version")
                 return event
             if isinstance(event, h11.ConnectionClosed):
                 raise Broken("the connection was closed without an answer")

@@ -6,7 +6,7 @@ told otherwise: whoever reaches `/auth` with a token of the gateway gets the raw
 `GET /auth` answers nginx's `auth_request` for a request that nginx itself will pass on: 204 with
 `X-Hutch-Upstream` (address and port), `X-Hutch-Authorization` and `X-Hutch-Target` (what the
 workspace is to get in place of the request's own), else the status of the refusal. The request's
-target is expected in `X-Original-URI`, its `Upgrade` header unchanged.
+target is expected in `X-Original-URI`, its `Upgrade` header in `X-Original-Upgrade`.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _asked_about(scope: Any) -> dict[str, Any]:
     if not target.startswith(b"/"):
         raise Failure("bad_request", "X-Original-URI: give the request's target")
     path, _, query = target.partition(b"?")
-    is_socket = found.get(b"upgrade", b"").strip().lower() == b"websocket"
+    is_socket = found.get(b"x-original-upgrade", b"").strip().lower() == b"websocket"
     return {
         **scope,
         "type": "websocket" if is_socket else "http",

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Slug = Annotated[str, Meta(min_length=3, max_length=128, pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)")]
+Slug = Annotated[
+    str, Meta(min_length=3, max_length=128, pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)")
+]
 Mode = Literal["permanent", "temporary"]
 Status = Literal["creating", "running", "stopped", "failed"]
 Cpus = Annotated[int, Meta(ge=1, le=1024)] | Annotated[float, Meta(gt=0, le=1024)]
