@@ -22,6 +22,9 @@ __all__ = [
     "Stop",
     "Walk",
     "WalkStatistics",
+    "Watcher",
+    "WatcherStatus",
+    "Watches",
     "Writer",
     "Written",
     "__version__",
@@ -407,6 +410,86 @@ class MatchReader:
         """A reader for a process that searches in place of this one's, which died: what that
         one told is not told again.
         """
+
+@final
+class Watches:
+    """All watchers of the process: one inotify instance, at most so many directories.
+
+    Raises OSError where the system gives no instance, no descriptor or no thread.
+    """
+
+    def __new__(cls, *, directories: int) -> Watches: ...
+    def start(
+        self,
+        id: str,  # noqa: A002  # as the wire calls it
+        path: bytes,
+        *,
+        excludes: list[bytes],
+        use_gitignore: bool,
+        debounce_seconds: float,
+        log_events: int,
+        log_bytes: int,
+    ) -> Watcher:
+        """A watcher that reads its tree now, in a thread of its own.
+
+        Raises OSError: EAGAIN where too many threads still hang on file systems.
+        """
+
+    def fileno(self) -> int:
+        """An eventfd, readable when some watcher has become ready, has failed, or has events."""
+
+    def hush(self) -> None:
+        """Silences the eventfd; comes before looking at the watchers."""
+
+    def watched(self) -> int:
+        """Directories watched, those on the way to a root included."""
+
+    def close(self) -> None:
+        """Ends every watcher, and the thread that serves them."""
+
+@final
+class WatcherStatus:
+    """What a watcher is at the moment."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Its tree was read: from then on changes are told."""
+
+    @property
+    def is_active(self) -> bool:
+        """It tells of changes: false once its root has gone."""
+
+    @property
+    def dirs(self) -> int:
+        """Directories watched."""
+
+    @property
+    def incomplete(self) -> str | None:
+        """Why it does not cover its tree."""
+
+@final
+class Watcher:
+    """One watcher, with its change log. Numbers of events go up by one."""
+
+    def status(self) -> WatcherStatus:
+        """Raises what kept it from becoming ready: OSError, ValueError (a pattern),
+        RuntimeError (a bug of ours), InterruptedError (stopped).
+        """
+
+    def seq(self) -> int:
+        """The number of the last event."""
+
+    def since(self, seq: int, most: int) -> tuple[bool, int, bool, bytes]:
+        """What came after the event `seq`: (fresh, seq, more, JSON objects with commas between).
+
+        Some `most` bytes; `more` says that there is more. `fresh`: it is not known any more.
+        """
+
+    def frames(self, seq: int, most: int) -> tuple[bool, int, list[bytes]]:
+        """At most so many events after `seq` as frames: (some are lost, seq to go on from, them)."""
+
+    def stop(self) -> None:
+        """Ends it, at once or when its thread comes back from the disk."""
 
 def pool_close() -> None:
     """Ends and joins the thread pool; the next walk makes a new one."""

@@ -46,4 +46,5 @@ pub mod state;
 pub mod stop;
 pub mod timestamp;
 pub mod walk;
+pub mod watch;
 pub mod write;

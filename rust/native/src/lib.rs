@@ -21,6 +21,7 @@ mod stop;
 mod targets;
 mod timestamp;
 mod walk;
+mod watch;
 mod write;
 
 use pyo3::prelude::*;
@@ -61,6 +62,8 @@ mod _native {
     use crate::timestamp::rfc3339;
     #[pymodule_export]
     use crate::walk::{Walk, WalkStatistics};
+    #[pymodule_export]
+    use crate::watch::{Watcher, WatcherStatus, Watches};
     #[pymodule_export]
     use crate::write::{Pending, Writer, Written, append};
 

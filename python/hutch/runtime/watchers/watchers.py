@@ -1,0 +1,318 @@
+"""The service that watches directories.
+
+Belongs here: which watchers there are, what each endpoint asks for, and the one task that takes
+events from the engine to whoever listens. Banned here: HTTP, what an event means, the file system:
+the engine's threads alone touch it.
+Source: wire contract, section 6; reference, "File Watcher".
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from hutch import _native
+from hutch.runtime.watchers.listeners import Hear, Listeners
+from hutch.wire.config import Limits
+from hutch.wire.errors import Failure, from_os_error
+from hutch.wire.watchers import (
+    WatchBody,
+    WatcherFacts,
+    changes_bytes,
+    overflow_frame,
+    ready_frame,
+    root_fields,
+)
+
+# Frames between two turns of the event loop.
+_AT_ONCE: Final = 256
+# Of one answer of `changes`; it is put together in Python.
+_ANSWER_BYTES: Final = 512 * 1024
+
+
+@dataclass(eq=False, slots=True)
+class _Watching:
+    """A watcher. `seq` is the last event that listeners were given."""
+
+    id: str
+    root: bytes
+    excludes: list[str]
+    use_gitignore: bool
+    native: _native.Watcher
+    seq: int
+    settled: trio.Event = field(default_factory=trio.Event)
+    failure: Exception | None = None
+    moved: trio.Event = field(default_factory=trio.Event)
+    is_forgotten: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        return self.settled.is_set() and self.failure is None
+
+    @property
+    def is_active(self) -> bool:
+        return self.is_ready and self.native.status().is_active
+
+    def facts(self) -> WatcherFacts:
+        status = self.native.status()
+        reason = {} if status.incomplete is None else {"incomplete_reason": status.incomplete}
+        return WatcherFacts(
+            id=self.id,
+            dirs=status.dirs,
+            dir_count=status.dirs,
+            excludes=self.excludes,
+            use_gitignore=self.use_gitignore,
+            active=status.is_active,
+            incomplete=status.incomplete is not None,
+            seq=self.native.seq(),
+            **root_fields(self.root),
+            **reason,
+        )
+
+    def wake(self) -> None:
+        """Whoever waits for a change looks again."""
+        self.moved.set()
+        self.moved = trio.Event()
+
+
+class ChangesSource:
+    """A finished `wire.watchers.Changes`, as a `Source` of one batch.
+
+    It comes once there is something to tell, the time is up, or the watcher has ended.
+    """
+
+    def __init__(self, watching: _Watching, since: int, wait: float) -> None:
+        self._watching = watching
+        self._since = since
+        self._deadline = trio.current_time() + wait
+        self._is_told = False
+
+    async def pull(self) -> bytes | None:
+        """The answer; None after it."""
+        if self._is_told:
+            return None
+        with trio.CancelScope(deadline=self._deadline):
+            while self._is_waiting():
+                await self._watching.moved.wait()
+        self._is_told = True
+        # Asked first: the last event comes before the end.
+        active = self._watching.is_active and not self._watching.is_forgotten
+        fresh, seq, more, events = self._watching.native.since(self._since, _ANSWER_BYTES)
+        return changes_bytes(fresh=fresh, active=active, seq=seq, more=more, events=events)
+
+    def _is_waiting(self) -> bool:
+        one = self._watching
+        return one.native.seq() == self._since and one.is_active and not one.is_forgotten
+
+    def stop(self) -> None:
+        """Nothing is held."""
+
+
+class Watchers:
+    """Every watcher, from `create` to `delete`."""
+
+    def __init__(self, limits: Limits, nursery: trio.Nursery) -> None:
+        self._limits = limits
+        self._nursery = nursery
+        self._engine: _native.Watches | None = None
+        self._all: dict[str, _Watching] = {}
+        self._made = 0
+        self._listeners = Listeners(self._overflow)
+
+    # --- what endpoints ask -------------------------------------------------------------------
+
+    async def create(self, asked: WatchBody) -> WatcherFacts:
+        """Watches a directory; comes back when its tree was read.
+
+        Raises `Failure`: not_found, forbidden, bad_request (no directory, a malformed glob),
+        conflict where there are as many as may be, internal where the system gives no watch.
+        """
+        root, patterns = asked.place, asked.patterns
+        self._make_room()
+        one = self._start(root, patterns, use_gitignore=asked.use_gitignore)
+        try:
+            await one.settled.wait()
+        except trio.Cancelled:
+            # The client has gone: it would not know what to delete.
+            self._forget(one)
+            raise
+        if one.failure is not None:
+            self._forget(one)
+            raise _failure(one.failure, root)
+        return one.facts()
+
+    def all(self) -> list[WatcherFacts]:
+        """Every watcher that is there."""
+        return [one.facts() for one in self._all.values() if one.is_ready]
+
+    def get(self, watcher_id: str) -> WatcherFacts:
+        """One watcher. Raises `Failure` (not_found)."""
+        return self._find(watcher_id).facts()
+
+    def delete(self, watcher_id: str) -> None:
+        """Ends and forgets a watcher. Raises `Failure` (not_found)."""
+        self._forget(self._find(watcher_id))
+
+    def changes(self, watcher_id: str, *, since: int, wait: float) -> ChangesSource:
+        """The answer to what has come after the event `since`, waiting for it so many seconds.
+
+        Raises `Failure` (not_found).
+        """
+        return ChangesSource(self._find(watcher_id), since, wait)
+
+    # --- who listens --------------------------------------------------------------------------
+
+    def ready(self) -> list[bytes]:
+        """The frame `ready` of every watcher that tells of changes."""
+        return [ready_frame(one.facts()) for one in self._all.values() if one.is_active]
+
+    @contextmanager
+    def listening(self, hear: Hear) -> Iterator[None]:
+        """`hear` is called on the event loop with one finished JSON text frame an event; it must
+        not block. False means that it is full: it is then owed the frame `overflow` before the
+        next event that it hears.
+        """
+        with self._listeners.listening(hear):
+            yield
+
+    # --- within -------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        most = self._limits.watchers
+        if len(self._all) < most:
+            return
+        over = next((one for one in self._all.values() if one.is_ready and not one.is_active), None)
+        if over is None:
+            ids = ", ".join(self._all)
+            raise Failure("conflict", f"there are {most} watchers already ({ids}); delete one")
+        self._forget(over)
+
+    def _start(self, root: bytes, excludes: list[str], *, use_gitignore: bool) -> _Watching:
+        watcher_id = str(self._made + 1)
+        limits = self._limits
+        try:
+            native = self._opened().start(
+                watcher_id,
+                root,
+                excludes=[one.encode("utf-8", "surrogateescape") for one in excludes],
+                use_gitignore=use_gitignore,
+                debounce_seconds=limits.watch_debounce_seconds,
+                log_events=limits.watch_events,
+                log_bytes=limits.watch_log_bytes,
+            )
+        except OSError as error:
+            raise _failure(error, root) from error
+        self._made += 1
+        one = _Watching(watcher_id, root, excludes, use_gitignore, native, native.seq())
+        self._all[watcher_id] = one
+        return one
+
+    def _opened(self) -> _native.Watches:
+        if self._engine is None:
+            self._engine = _native.Watches(directories=self._limits.watch_directories)
+            self._nursery.start_soon(self._deliver, self._engine)
+        return self._engine
+
+    def _find(self, watcher_id: str) -> _Watching:
+        one = self._all.get(watcher_id)
+        if one is None or not one.is_ready:
+            raise Failure("not_found", f"no such watcher: {watcher_id[:100]}")
+        return one
+
+    def _forget(self, one: _Watching) -> None:
+        self._all.pop(one.id, None)
+        one.is_forgotten = True
+        one.native.stop()
+        one.wake()
+
+    def _overflow(self, watcher_id: str) -> bytes | None:
+        one = self._all.get(watcher_id)
+        return None if one is None else overflow_frame(watcher_id, one.seq)
+
+    async def _deliver(self, engine: _native.Watches) -> None:
+        """Takes events to the listeners, for as long as the service lives."""
+        while True:
+            await trio.lowlevel.wait_readable(engine.fileno())
+            engine.hush()
+            # Each is looked at, whether or not the one before it has more.
+            while any([self._look(one) for one in tuple(self._all.values())]):
+                await trio.lowlevel.checkpoint()
+
+    def _look(self, one: _Watching) -> bool:
+        """Hands on what is new of one watcher; whether there may be more."""
+        if not one.settled.is_set():
+            self._settle(one)
+        if not one.is_ready:
+            return False
+        has_more = self._hand_on(one) if self._listeners else False
+        if not has_more:
+            one.seq = one.native.seq() if not self._listeners else one.seq
+            one.wake()
+        return has_more
+
+    def _settle(self, one: _Watching) -> None:
+        try:
+            is_ready = one.native.status().is_ready
+        except (OSError, ValueError, RuntimeError) as error:
+            one.failure = error
+            is_ready = True
+        if is_ready:
+            one.settled.set()
+        if one.is_ready:
+            self._listeners.tell(one.id, ready_frame(one.facts()))
+
+    def _hand_on(self, one: _Watching) -> bool:
+        lost, one.seq, frames = one.native.frames(one.seq, _AT_ONCE)
+        if lost:
+            self._listeners.owe(one.id)
+        for frame in frames:
+            self._listeners.tell(one.id, frame)
+        return len(frames) == _AT_ONCE
+
+    def close(self) -> None:
+        """Ends every watcher and the engine."""
+        for one in tuple(self._all.values()):
+            self._forget(one)
+        if self._engine is not None:
+            self._engine.close()
+
+
+_NO_WATCH: Final = {
+    errno.EMFILE: "there are too many inotify instances, or open files",
+    errno.ENFILE: "the machine has too many open files",
+    errno.ENOMEM: "the machine is out of memory",
+    errno.ENOSPC: "the limit of watched directories is reached (fs.inotify.max_user_watches, or "
+    "--watch-directories); delete a watcher, or raise it",
+    errno.EAGAIN: "no thread can be had, or too many earlier watchers hang on a file system that "
+    "does not answer",
+}
+
+
+def _failure(error: Exception, root: bytes) -> Failure:
+    """Why there is no watcher."""
+    if isinstance(error, ValueError):
+        return Failure("bad_request", f"excludes: {error}")
+    if isinstance(error, OSError) and error.errno not in _NO_WATCH:
+        return from_os_error(error, path=root)
+    # 500, as the reference has it where a watcher cannot be made.
+    number = error.errno if isinstance(error, OSError) else None
+    why = _NO_WATCH.get(number or 0, "an unexpected error")
+    return Failure("internal", f"the directory cannot be watched: {why}")
+
+
+@asynccontextmanager
+async def open_watchers(limits: Limits) -> AsyncIterator[Watchers]:
+    """The service with its task."""
+    async with trio.open_nursery() as nursery:
+        watchers = Watchers(limits, nursery)
+        try:
+            yield watchers
+        finally:
+            # Before the descriptor closes, which the task waits for.
+            nursery.cancel_scope.cancel()
+            watchers.close()
