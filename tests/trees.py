@@ -6,6 +6,7 @@ anything of ours.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import socket
@@ -30,6 +31,14 @@ def build(root: Path, spec: Spec) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content.encode() if isinstance(content, str) else content)
     return root
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swaps two names, at once."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), swap):
+        raise OSError(ctypes.get_errno(), "renameat2")
 
 
 def git(root: Path, *words: str, stdin: bytes = b"") -> bytes:

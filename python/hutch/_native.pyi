@@ -486,7 +486,7 @@ class Watcher:
         """
 
     def frames(self, seq: int, most: int) -> tuple[bool, int, list[bytes]]:
-        """At most so many events after `seq` as frames: (some are lost, seq to go on from, them)."""
+        """At most so many events after `seq`: (some are lost, seq to go on from, frames)."""
 
     def stop(self) -> None:
         """Ends it, at once or when its thread comes back from the disk."""

@@ -133,14 +133,31 @@ def ended(client: Client) -> Iterator[None]:
     client.request("DELETE", f"/terminals/{TERMINAL.pop()}")
 
 
+@pytest.fixture(scope="module")
+def watcher(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A watcher, for the routes that tell of one."""
+    body = {"path": str(tmp_path_factory.mktemp("watched"))}
+    made = client.request("POST", "/watchers", body=body)
+    assert made.status_code == 200
+    yield
+    client.request("DELETE", f"/watchers/{made.json()['id']}")
+
+
+def identifier(client: Client, route: Route) -> str:
+    """The id of what a route tells of."""
+    if route.path.startswith("/watchers/"):
+        return str(client.json("/watchers")["watchers"][-1]["id"])
+    return TERMINAL[0] if route.path.startswith("/terminals/") else TASK
+
+
 def asked(client: Client, route: Route, place: Path) -> str:
     """A request to a GET route that must succeed, by a tree with `file` in it, and `task`: for
     the file, or for the tree where the route lists."""
     answers = {}
+    path = route.path.replace("{id}", identifier(client, route))
     for one in (place / "file", place):
         query = urlencode({**NEEDED, "path": str(one), "task_id": TASK}, safe="/")
-        identifier = TERMINAL[0] if route.path.startswith("/terminals/") else TASK
-        target = f"{route.path.replace('{id}', identifier)}?{query}"
+        target = f"{path}?{query}"
         answers[target] = client.http.get(target).status_code
     good = [one for one in answers if answers[one] == route.status]
     assert good, answers
@@ -154,7 +171,7 @@ def told(answer: httpx2.Response) -> tuple[int, dict[str, str]]:
     return answer.status_code, kept
 
 
-@pytest.mark.usefixtures("task", "ended")
+@pytest.mark.usefixtures("task", "ended", "watcher")
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")
@@ -168,7 +185,7 @@ def test_head_works_where_get_does(client: Client, tree: Path, route: Route) -> 
         assert get.content
 
 
-@pytest.mark.usefixtures("task", "ended")
+@pytest.mark.usefixtures("task", "ended", "watcher")
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_the_local_spelling_is_the_same(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")
@@ -231,7 +248,7 @@ def test_answers_are_not_stored(client: Client) -> None:
     assert client.get("/nope").headers["cache-control"] == "no-store"
 
 
-@pytest.mark.usefixtures("task", "ended")
+@pytest.mark.usefixtures("task", "ended", "watcher")
 @pytest.mark.parametrize("route", GETS, ids=lambda one: str(one.path))
 def test_only_contents_may_be_kept(client: Client, tree: Path, route: Route) -> None:
     (tree / "file").write_text("abc\n")

@@ -73,7 +73,7 @@ def plant() -> None:
 
 
 # Parameters that are paths, and lists of them.
-PATHS = {"path", "base", "dest"}
+PATHS = {"path", "root", "base", "dest"}
 LISTS = {"paths"}
 
 

@@ -29,6 +29,7 @@ from hutch.runtime.search import Searches
 from hutch.runtime.stat import Stats
 from hutch.runtime.terminals.service import Terminals, open_terminals
 from hutch.runtime.walk import Walks
+from hutch.runtime.watchers.watchers import Watchers, open_watchers
 from hutch.runtime.write import Writes
 from hutch.state import hold_state_dir
 from hutch.wire.config import Config
@@ -55,6 +56,7 @@ class Runtime:
     installations: Installations
     commands: Commands
     terminals: Terminals
+    watchers: Watchers
 
 
 @asynccontextmanager
@@ -72,6 +74,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                 holding_cgroups(config.state_dir) as cgroups,
                 open_commands(config, cgroups) as commands,
                 open_terminals(config, cgroups) as terminals,
+                open_watchers(config.limits) as watchers,
             ):
                 yield Runtime(
                     config=config,
@@ -87,6 +90,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                     archives=Archives(),
                     commands=commands,
                     terminals=terminals,
+                    watchers=watchers,
                     searches=Searches(config.limits, ripgreps),
                     finds=Finds(),
                     installations=Installations(config, ripgreps, pending),

@@ -26,6 +26,8 @@ CAPABILITIES = (
     "search.init",
     "terminals",
     "ws",
+    "watchers",
+    "watchers.changes",
 )
 
 

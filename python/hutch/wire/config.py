@@ -125,6 +125,12 @@ class Limits(ApiLimits, ForwardLimits):
     terminal_hangup_seconds: float = limit(1.0, "from SIGHUP to SIGKILL when a terminal is closed")
     socket_outbox_bytes: int = limit(1 * MIB, "text frames that wait for a client of /ws")
     socket_idle_seconds: float = limit(30.0, "a socket of which nothing is taken is closed")
+    watchers: int = limit(5, "most watchers")
+    # A kernel tree has 6,000; the system's own limit, on a large machine, is a million.
+    watch_directories: int = limit(1_048_576, "most directories watched, all watchers together")
+    watch_debounce_seconds: float = limit(0.05, "from a path's first change to its event")
+    watch_events: int = limit(65_536, "events that a watcher's change log keeps")
+    watch_log_bytes: int = limit(16 * MIB, "text of the events that a change log keeps")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,6 +25,7 @@ from hutch.runtime.http import (
     system,
     terminals,
     walk,
+    watchers,
     write,
 )
 from hutch.runtime.http import exec as commands
@@ -50,6 +51,7 @@ TABLE: Final = Table(
             *commands.ROUTES,
             *terminals.ROUTES,
             *socket.ROUTES,
+            *watchers.ROUTES,
         ),
     )
 )

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-from typing import Final, Protocol
+from contextlib import ExitStack
+from typing import Final
 
 import trio
 
@@ -28,16 +28,6 @@ from hutch.wire.errors import Failure
 from hutch.wire.terminals import BadFrameError, Input, error_frame, hello_frame, read_frame
 
 _TRY_AGAIN_LATER: Final = 1013
-
-
-class Announcements(Protocol):
-    """What a connection needs of the watchers: finished frames."""
-
-    def ready(self) -> list[bytes]:
-        """A frame for each watcher that is there."""
-
-    def listening(self, hear: Callable[[bytes], bool]) -> AbstractContextManager[None]:
-        """While it is entered, `hear` gets a frame for each event; False means that it is full."""
 
 
 class Outbox:
@@ -108,11 +98,9 @@ class Connection:
                 nursery.cancel_scope.cancel()
 
     def _listen_to_watchers(self, stack: ExitStack) -> None:
-        watchers: Announcements | None = getattr(self._runtime, "watchers", None)
-        if watchers is not None:
-            for frame in watchers.ready():
-                self._outbox.put(frame.decode())
-            stack.enter_context(watchers.listening(self._outbox.offer))
+        for frame in self._runtime.watchers.ready():
+            self._outbox.put(frame.decode())
+        stack.enter_context(self._runtime.watchers.listening(self._outbox.offer))
 
     # --- from the client ----------------------------------------------------------------------
 

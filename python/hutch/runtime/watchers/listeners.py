@@ -1,70 +1,114 @@
-"""Who hears the events of watchers, and who is owed the word that some were missed.
+"""Who hears the events of watchers, each at its own pace.
 
-Belongs here: handing finished frames to listeners, and that debt. Banned here: what is in a frame,
-waiting: a listener that is full says so, and is not waited for.
+Belongs here: a cursor into each watcher's log for each listener. A listener that is full is asked
+again a little later, and misses nothing until the log itself no longer holds what comes next; then
+it is told so. Banned here: what is in a frame, waiting.
 Source: wire contract, sections 6 and 7.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 Hear = Callable[[bytes], bool]
+
+# Frames of a watcher between two turns of the event loop: the sockets write meanwhile.
+_AT_ONCE: Final = 64
+
+
+class Log(Protocol):
+    """What a watcher has to tell. Its events are numbered; `first` is the number before them."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def first(self) -> int: ...  # noqa: D102
+
+    def seq(self) -> int:
+        """The number of the last event."""
+
+    def frames(self, seq: int, most: int) -> tuple[bool, int, list[bytes]]:
+        """Frames after the event `seq`: whether some are lost, where to go on, and they."""
+
+    def ready(self, seq: int) -> bytes:
+        """The frame that tells that the watcher is there."""
+
+    def overflow(self, seq: int) -> bytes:
+        """The frame that tells that events up to `seq` are lost."""
 
 
 @dataclass(eq=False, slots=True)
 class _Listener:
     hear: Hear
-    # Watchers of which it has missed an event.
-    owed: set[str] = field(default_factory=set)
+    # By watcher: the last event that it has heard.
+    heard: dict[str, int] = field(default_factory=dict)
+    is_full: bool = False
+
+    def tell(self, log: Log) -> bool:
+        """Gives what comes next of one watcher; whether there may be more."""
+        if log.id not in self.heard:
+            if not self._give(log.ready(log.first)):
+                return False
+            self.heard[log.id] = log.first
+        seq = self.heard[log.id]
+        lost, end, frames = log.frames(seq, _AT_ONCE)
+        seq = end - len(frames)
+        if lost and not self._give(log.overflow(seq)):
+            return False
+        self.heard[log.id] = seq
+        for frame in frames:
+            if not self._give(frame):
+                return False
+            self.heard[log.id] += 1
+        return len(frames) == _AT_ONCE
+
+    def _give(self, frame: bytes) -> bool:
+        self.is_full = not self.hear(frame)
+        return not self.is_full
 
 
 class Listeners:
-    """All listeners. `overflow` makes the frame that a listener is owed for a watcher; None where
-    the watcher is no longer there."""
+    """All listeners."""
 
-    def __init__(self, overflow: Callable[[str], bytes | None]) -> None:
+    def __init__(self) -> None:
         self._all: set[_Listener] = set()
-        self._overflow = overflow
 
     def __len__(self) -> int:
         return len(self._all)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody was full and is to be asked again."""
+        return any(one.is_full for one in self._all)
+
     @contextmanager
-    def listening(self, hear: Hear) -> Iterator[None]:
-        """`hear` is given each frame on the event loop. It must not block; False means that it
-        has no room, and has not taken the frame.
+    def listening(self, hear: Hear, known: Iterable[Log]) -> Iterator[None]:
+        """`hear` is given each frame on the event loop, of those `known` from now on. It must not
+        block; False means that it has no room, and has not taken the frame.
         """
-        listener = _Listener(hear)
+        listener = _Listener(hear, {log.id: log.seq() for log in known})
         self._all.add(listener)
         try:
             yield
         finally:
             self._all.discard(listener)
 
-    def tell(self, watcher_id: str, frame: bytes) -> None:
-        """Gives everybody a frame of a watcher."""
+    def tell(self, logs: Iterable[Log]) -> bool:
+        """Gives everybody what comes next; whether there may be more to give at once."""
+        logs = list(logs)
+        has_more = False
         for listener in tuple(self._all):
-            if not (self._settle(listener) and listener.hear(frame)):
-                listener.owed.add(watcher_id)
+            listener.is_full = False
+            for log in logs:
+                has_more |= listener.tell(log)
+                if listener.is_full:
+                    break
+        return has_more
 
-    def owe(self, watcher_id: str) -> None:
-        """Everybody has missed events of a watcher."""
+    def forget(self, watcher_id: str) -> None:
+        """The watcher is no longer there."""
         for listener in self._all:
-            listener.owed.add(watcher_id)
-
-    def pay(self) -> None:
-        """Tries to tell everybody what they are owed."""
-        for listener in tuple(self._all):
-            self._settle(listener)
-
-    def _settle(self, listener: _Listener) -> bool:
-        """Whether nothing is owed any more."""
-        for watcher_id in tuple(listener.owed):
-            frame = self._overflow(watcher_id)
-            if frame is not None and not listener.hear(frame):
-                return False
-            listener.owed.discard(watcher_id)
-        return True
+            listener.heard.pop(watcher_id, None)

@@ -9,12 +9,14 @@ Source: wire contract, section 6; reference, "File Watcher".
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import trio
+from msgspec import structs
 
 from hutch import _native
 from hutch.runtime.watchers.listeners import Hear, Listeners
@@ -29,22 +31,22 @@ from hutch.wire.watchers import (
     root_fields,
 )
 
-# Frames between two turns of the event loop.
-_AT_ONCE: Final = 256
 # Of one answer of `changes`; it is put together in Python.
 _ANSWER_BYTES: Final = 512 * 1024
+# A listener that was full is asked again: a socket sends its megabyte in less.
+_AGAIN_SECONDS: Final = 0.02
 
 
 @dataclass(eq=False, slots=True)
 class _Watching:
-    """A watcher. `seq` is the last event that listeners were given."""
+    """A watcher. `first` is the number before its first event."""
 
     id: str
     root: bytes
     excludes: list[str]
     use_gitignore: bool
     native: _native.Watcher
-    seq: int
+    first: int
     settled: trio.Event = field(default_factory=trio.Event)
     failure: Exception | None = None
     moved: trio.Event = field(default_factory=trio.Event)
@@ -73,6 +75,22 @@ class _Watching:
             **root_fields(self.root),
             **reason,
         )
+
+    def seq(self) -> int:
+        """The number of the last event."""
+        return self.native.seq()
+
+    def frames(self, seq: int, most: int) -> tuple[bool, int, list[bytes]]:
+        """What listeners are told after the event `seq`."""
+        return self.native.frames(seq, most)
+
+    def ready(self, seq: int) -> bytes:
+        """The frame that it is there, and has told what is up to `seq`."""
+        return ready_frame(structs.replace(self.facts(), seq=seq))
+
+    def overflow(self, seq: int) -> bytes:
+        """The frame that events up to `seq` are lost."""
+        return overflow_frame(self.id, seq)
 
     def wake(self) -> None:
         """Whoever waits for a change looks again."""
@@ -122,7 +140,7 @@ class Watchers:
         self._engine: _native.Watches | None = None
         self._all: dict[str, _Watching] = {}
         self._made = 0
-        self._listeners = Listeners(self._overflow)
+        self._listeners = Listeners()
 
     # --- what endpoints ask -------------------------------------------------------------------
 
@@ -169,15 +187,17 @@ class Watchers:
 
     def ready(self) -> list[bytes]:
         """The frame `ready` of every watcher that tells of changes."""
-        return [ready_frame(one.facts()) for one in self._all.values() if one.is_active]
+        return [one.ready(one.seq()) for one in self._all.values() if one.is_active]
 
     @contextmanager
     def listening(self, hear: Hear) -> Iterator[None]:
         """`hear` is called on the event loop with one finished JSON text frame an event; it must
-        not block. False means that it is full: it is then owed the frame `overflow` before the
-        next event that it hears.
+        not block. False means that it is full: it is asked again, and where events were lost
+        meanwhile it gets the frame `overflow` before the next one. `ready` comes with each watcher
+        that is made from now on; `ready()` gives those that are there.
         """
-        with self._listeners.listening(hear):
+        known = [one for one in self._all.values() if one.is_ready]
+        with self._listeners.listening(hear, known):
             yield
 
     # --- within -------------------------------------------------------------------------------
@@ -226,53 +246,27 @@ class Watchers:
 
     def _forget(self, one: _Watching) -> None:
         self._all.pop(one.id, None)
+        self._listeners.forget(one.id)
         one.is_forgotten = True
         one.native.stop()
         one.wake()
 
-    def _overflow(self, watcher_id: str) -> bytes | None:
-        one = self._all.get(watcher_id)
-        return None if one is None else overflow_frame(watcher_id, one.seq)
-
     async def _deliver(self, engine: _native.Watches) -> None:
         """Takes events to the listeners, for as long as the service lives."""
         while True:
-            await trio.lowlevel.wait_readable(engine.fileno())
+            with trio.move_on_after(_AGAIN_SECONDS if self._listeners.is_waiting else math.inf):
+                await trio.lowlevel.wait_readable(engine.fileno())
             engine.hush()
-            # Each is looked at, whether or not the one before it has more.
-            while any([self._look(one) for one in tuple(self._all.values())]):
+            self._look()
+            while self._listeners.tell(one for one in self._all.values() if one.is_ready):
                 await trio.lowlevel.checkpoint()
 
-    def _look(self, one: _Watching) -> bool:
-        """Hands on what is new of one watcher; whether there may be more."""
-        if not one.settled.is_set():
-            self._settle(one)
-        if not one.is_ready:
-            return False
-        has_more = self._hand_on(one) if self._listeners else False
-        if not has_more:
-            one.seq = one.native.seq() if not self._listeners else one.seq
+    def _look(self) -> None:
+        """Sees which watchers have become ready, or have not, and wakes who waits for changes."""
+        for one in self._all.values():
+            if not one.settled.is_set():
+                _settle(one)
             one.wake()
-        return has_more
-
-    def _settle(self, one: _Watching) -> None:
-        try:
-            is_ready = one.native.status().is_ready
-        except (OSError, ValueError, RuntimeError) as error:
-            one.failure = error
-            is_ready = True
-        if is_ready:
-            one.settled.set()
-        if one.is_ready:
-            self._listeners.tell(one.id, ready_frame(one.facts()))
-
-    def _hand_on(self, one: _Watching) -> bool:
-        lost, one.seq, frames = one.native.frames(one.seq, _AT_ONCE)
-        if lost:
-            self._listeners.owe(one.id)
-        for frame in frames:
-            self._listeners.tell(one.id, frame)
-        return len(frames) == _AT_ONCE
 
     def close(self) -> None:
         """Ends every watcher and the engine."""
@@ -280,6 +274,16 @@ class Watchers:
             self._forget(one)
         if self._engine is not None:
             self._engine.close()
+
+
+def _settle(one: _Watching) -> None:
+    try:
+        is_settled = one.native.status().is_ready
+    except (OSError, ValueError, RuntimeError) as error:
+        one.failure = error
+        is_settled = True
+    if is_settled:
+        one.settled.set()
 
 
 _NO_WATCH: Final = {
