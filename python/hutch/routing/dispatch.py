@@ -13,7 +13,7 @@ from hutch.routing.sockets import Socket
 from hutch.routing.table import Call, Place, Route, StreamHandler, Table
 from hutch.routing.views import SOCKET, quart_app, refuse_large
 from hutch.server.bodies import read_body
-from hutch.server.streaming import Exchange
+from hutch.server.streaming import FORWARDED, Exchange
 from hutch.wire import shapes
 from hutch.wire.config import ApiLimits
 from hutch.wire.errors import Failure
@@ -35,10 +35,10 @@ class Dispatch:
     async def answer(self, exchange: Exchange, place: Place) -> None:
         """Answers a request whose caller may ask. Raises `Failure`."""
         scope = exchange.scope
-        if scope["type"] == "websocket":
+        if scope["type"] == "websocket" and place.passed is None:
             await self._open(exchange, place)
             return
-        route = place.route(scope["method"])
+        route = place.route(scope.get("method", "GET"))
         scope.setdefault("state", {})["route"] = route.path
         if route.kind == "socket":
             raise Failure(
@@ -74,11 +74,18 @@ def adding(exchange: Exchange, extra: Headers) -> Exchange:
         return exchange
 
     async def send_with(message: Any) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and not _speaks_for_itself(message):
             message = {**message, "headers": [*message["headers"], *extra]}
         await exchange.send(message)
 
     return Exchange(exchange.scope, exchange.receive, send_with)
+
+
+def _speaks_for_itself(message: Any) -> bool:
+    """Whether it is another server's answer that says by itself which pages may read it."""
+    return FORWARDED in message and any(
+        name.lower() == b"access-control-allow-origin" for name, _ in message["headers"]
+    )
 
 
 async def lifespan(receive: Any, send: Any) -> None:

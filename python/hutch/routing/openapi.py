@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, inspect
 
-from hutch.routing.table import Call, Route
+from hutch.routing.table import ANY, Call, Route
 from hutch.server.answers import NO_STORE, respond_bytes
 from hutch.server.streaming import Exchange
 from hutch.wire import shapes
@@ -22,6 +22,8 @@ from hutch.wire.errors import Code
 
 BEARER: Final[Mapping[str, Mapping[str, str]]] = {"token": {"type": "http", "scheme": "bearer"}}
 
+# Those that a path item of OpenAPI 3.1 has.
+_EVERY: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _REF: Final = "#/components/schemas/{name}"
 
 
@@ -46,9 +48,11 @@ def document(
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = _operation(route, refs)
-        paths.setdefault(route.path, {})[route.method.lower()] = operation
-        if route.method == "GET" and route.kind != "socket":
-            paths[route.path]["head"] = {**operation, "operationId": _id(route, "HEAD")}
+        for method in _methods(route):
+            paths.setdefault(path_template(route), {})[method.lower()] = {
+                **operation,
+                "operationId": _id(route, method),
+            }
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -63,9 +67,21 @@ def document(
     )
 
 
+def path_template(route: Route) -> str:
+    """The route's path as OpenAPI writes it, which has no word for "whatever follows"."""
+    return route.path.replace("...}", "}")
+
+
+def _methods(route: Route) -> tuple[str, ...]:
+    if route.method == ANY:
+        return _EVERY
+    has_head = route.method == "GET" and route.kind != "socket"
+    return ("GET", "HEAD") if has_head else (route.method,)
+
+
 def _id(route: Route, method: str) -> str:
     return method.lower() + "".join(
-        part.strip("{}").title() for part in route.path.split("/") if part
+        part.strip("{}.").title() for part in route.path.split("/") if part
     )
 
 
@@ -80,8 +96,13 @@ def _operation(route: Route, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     elif route.media_type != "application/json":
         content[route.media_type] = {}
     success = {"description": "Success", "content": content}
+    if route.kind == "passed":
+        return {
+            "summary": route.summary,
+            "parameters": _parameters(route),
+            "responses": {"default": {"description": "What the other server answers"}},
+        }
     operation: dict[str, Any] = {
-        "operationId": _id(route, route.method),
         "summary": route.summary,
         "parameters": _parameters(route),
         "responses": {
@@ -115,7 +136,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _path_names(path: str) -> list[str]:
-    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return [part.strip("{}.") for part in path.split("/") if part.startswith("{")]
 
 
 def _query_parameter(field: inspect.Field, *, may_require: bool) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -19,7 +19,9 @@ from hutch.wire.errors import Failure
 
 Q_co = TypeVar("Q_co", covariant=True)
 
-Kind = Literal["json", "stream", "socket"]
+Kind = Literal["json", "stream", "socket", "passed"]
+# The method of a row that takes every method, and WebSockets too.
+ANY: Final = "ANY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,15 @@ class Route:
     `kind` json: the handler returns the answer, Quart-Trio carries it. `kind` stream: the
     handler answers by itself through `hutch.server.streaming`, on raw ASGI. `kind` socket: a
     WebSocket, carried by Quart-Trio too; its method is GET, and without an upgrade it is 400.
+    `kind` passed: the request is another server's to answer; the handler gets HTTP and WebSockets
+    alike, on raw ASGI, by `method` ANY, and CORS is that server's business too.
+    A `{name}` in `path` is one segment, a `{name...}` at its end whatever follows, slashes too.
     `shape` is parsed from `source`: the query, the JSON body, or either (a field of the body
     counts first). A stream route whose `source` is the query reads its body by itself.
     `other_statuses` carry the same answer as `status`.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE", "PATCH"]
+    method: Literal["GET", "POST", "PUT", "DELETE", "PATCH", "ANY"]
     path: str
     kind: Kind
     handler: JsonHandler | StreamHandler | SocketHandler
@@ -92,7 +97,7 @@ class Place:
 
         Raises `Failure` (method_not_allowed) with `Allow`.
         """
-        route = self.methods.get("GET" if method == "HEAD" else method)
+        route = self.passed or self.methods.get("GET" if method == "HEAD" else method)
         if route is None:
             raise Failure(
                 "method_not_allowed",
@@ -107,6 +112,11 @@ class Place:
         if route is None or route.kind != "socket":
             raise Failure("not_found", f"no such endpoint: {self.path} takes no WebSocket")
         return route
+
+    @property
+    def passed(self) -> Route | None:
+        """The row that takes every method, and WebSockets too."""
+        return self.methods.get(ANY)
 
     def is_open(self, scope: Mapping[str, Any]) -> bool:
         """Whether the request needs no token."""
@@ -137,6 +147,8 @@ class Table:
             if route.method in methods:
                 raise ValueError(f"two routes for {route.method} {route.path}")
             methods[route.method] = route
+            if ANY in methods and len(methods) > 1:
+                raise ValueError(f"{route.path}: a row for every method, and others")
         fixed = {path: methods for path, methods in places.items() if "{" not in path}
         patterns = tuple(
             _Pattern(path, _compile(path), methods)
@@ -159,10 +171,15 @@ class Table:
 
 
 def _compile(path: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", path)
+    parts = re.split(r"\{(\w+(?:\.\.\.)?)\}", path)
     return re.compile(
         "".join(
-            re.escape(part) if index % 2 == 0 else f"(?P<{part}>[^/]+)"
-            for index, part in enumerate(parts)
-        )
+            re.escape(part) if index % 2 == 0 else _group(part) for index, part in enumerate(parts)
+        ),
+        re.DOTALL,
     )
+
+
+def _group(name: str) -> str:
+    rest = name.removesuffix("...")
+    return f"(?P<{name}>[^/]+)" if rest == name else f"(?P<{rest}>.*)"

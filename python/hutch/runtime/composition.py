@@ -19,6 +19,7 @@ from hutch.runtime.exec.commands import Commands, open_commands
 from hutch.runtime.find import Finds
 from hutch.runtime.installation import Installations
 from hutch.runtime.mkdir import Mkdirs
+from hutch.runtime.ports import Ports
 from hutch.runtime.preconditions import Locks
 from hutch.runtime.processes.remains import holding_cgroups
 from hutch.runtime.raw import Raws
@@ -54,6 +55,7 @@ class Runtime:
     searches: Searches
     finds: Finds
     installations: Installations
+    ports: Ports
     commands: Commands
     terminals: Terminals
     watchers: Watchers
@@ -94,6 +96,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                     searches=Searches(config.limits, ripgreps),
                     finds=Finds(),
                     installations=Installations(config, ripgreps, pending),
+                    ports=Ports(config.limits),
                 )
         finally:
             _native.pool_close()

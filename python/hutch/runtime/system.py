@@ -28,6 +28,7 @@ CAPABILITIES = (
     "ws",
     "watchers",
     "watchers.changes",
+    "proxy",
 )
 
 

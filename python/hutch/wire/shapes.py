@@ -110,6 +110,12 @@ def split_query(query_string: bytes) -> dict[str, bytes]:
     return found
 
 
+def split_pair(pair: bytes) -> tuple[bytes, bytes]:
+    """Name and value of one parameter, its quoting undone."""
+    name, _, value = pair.partition(b"=")
+    return _unquote(name), _unquote(value)
+
+
 def _unquote(text: bytes) -> bytes:
     if b"+" in text:
         text = text.replace(b"+", b" ")

@@ -11,11 +11,12 @@ from typing import Any, Final
 from hutch.routing import openapi
 from hutch.routing.cors import Origins
 from hutch.routing.dispatch import Dispatch, adding, lifespan
-from hutch.routing.table import Table
+from hutch.routing.table import Place, Table
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http import (
     archive,
     mkdir,
+    proxy,
     raw,
     read,
     remove,
@@ -29,7 +30,7 @@ from hutch.runtime.http import (
     write,
 )
 from hutch.runtime.http import exec as commands
-from hutch.runtime.http.auth import Tokens, local_path, require_token
+from hutch.runtime.http.auth import HOLD, Tokens, brings_token, local_path, require_token
 from hutch.server.answers import respond_bytes, respond_failure
 from hutch.server.streaming import Exchange
 from hutch.wire.errors import Failure
@@ -52,6 +53,7 @@ TABLE: Final = Table(
             *terminals.ROUTES,
             *socket.ROUTES,
             *watchers.ROUTES,
+            *proxy.ROUTES,
         ),
     )
 )
@@ -81,12 +83,12 @@ class Application:
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
-        preflight = self._origins.preflight(scope)
-        if preflight is not None:
-            await respond_bytes(exchange, status=204, headers=preflight, body=b"")
-            return
         scope["path"] = local_path(scope["path"])
         place = self._dispatch.find(scope["path"])
+        preflight = self._origins.preflight(scope)
+        if preflight is not None and not self._is_passed(place, scope):
+            await respond_bytes(exchange, status=204, headers=preflight, body=b"")
+            return
         if place is not None and place.is_open(scope):
             await self._dispatch.answer(exchange, place)
             return
@@ -95,5 +97,11 @@ class Application:
         self._origins.check_socket(scope)
         if place is None:
             raise Failure("not_found", f"no such endpoint: {scope['path'][:200]}")
-        with self._tokens.hold():
+        with self._tokens.hold() as hold:
+            scope["state"][HOLD] = hold
             await self._dispatch.answer(exchange, place)
+
+    def _is_passed(self, place: Place | None, scope: Any) -> bool:
+        """Whether a preflight is another server's to answer: a browser's never brings a token."""
+        is_passed = place is not None and place.passed is not None
+        return is_passed and brings_token(self._tokens, scope)

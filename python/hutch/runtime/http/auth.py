@@ -8,26 +8,50 @@ Source: wire contract, section 1, "token" and "open to all".
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import trio
 
 from hutch.wire.errors import Failure
-from hutch.wire.shapes import split_query
+from hutch.wire.shapes import split_pair
 
-_QUERY_TOKEN_PREFIXES: Final = ("/ws", "/proxy")
+_WS: Final = "/ws"
+_PROXY: Final = "/proxy"
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="hutch"'),)
 _LOCAL: Final = "/runtimes/local/"
+# Where the scope's state has the `Hold` of a request.
+HOLD: Final = "hold"
+
+
+class Hold:
+    """What one request holds by its token: it is ended once that is not in force any more."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self.cancel = trio.CancelScope()
+        # Where set, it is called instead of cancelling: the request has an end of its own.
+        self.softly: Callable[[], None] | None = None
+
+    def is_ours(self, token: bytes) -> bool:
+        """Whether it is the token in force, which belongs to nobody but this server."""
+        return self._tokens.accepts(token)
+
+    def end(self) -> None:
+        """The token is not in force any more."""
+        if self.softly is None:
+            self.cancel.cancel()
+        else:
+            self.softly()
 
 
 class Tokens:
-    """The token in force, and the scopes of the requests that it opened."""
+    """The token in force, and the requests that it opened."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode("ascii")
-        self._scopes: set[trio.CancelScope] = set()
+        self._holds: set[Hold] = set()
 
     def accepts(self, token: bytes) -> bool:
         """Compares in constant time."""
@@ -38,40 +62,48 @@ class Tokens:
         if self.accepts(token.encode("ascii")):
             return False
         self._token = token.encode("ascii")
-        for scope in tuple(self._scopes):
-            scope.cancel()
+        for hold in tuple(self._holds):
+            hold.end()
         return True
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> Iterator[Hold]:
         """Holds for as long as the token that opened it is in force.
 
         Raises `Failure` (unauthorized) where the token was replaced meanwhile, so that the
         connection is closed.
         """
-        with trio.CancelScope() as cancel:
-            self._scopes.add(cancel)
+        hold = Hold(self)
+        with hold.cancel:
+            self._holds.add(hold)
             try:
-                yield
+                yield hold
             finally:
-                self._scopes.discard(cancel)
-        if cancel.cancelled_caught:
+                self._holds.discard(hold)
+        if hold.cancel.cancelled_caught:
             raise Failure("unauthorized", "the token was replaced")
 
 
-def _bearer(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    found = [value for name, value in headers if name == b"authorization"]
-    if len(found) != 1:
-        return None
-    scheme, _, token = found[0].partition(b" ")
+def bearer(value: bytes) -> bytes | None:
+    """The token in an `Authorization` header's value, or None."""
+    scheme, _, token = value.partition(b" ")
     return token.strip() if scheme.lower() == b"bearer" else None
+
+
+def _in_header(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    found = [value for name, value in headers if name == b"authorization"]
+    return bearer(found[0]) if len(found) == 1 else None
 
 
 def _takes_query_token(scope: Any) -> bool:
     if scope["type"] != "websocket":
         return False
+    return _is_below(scope, _WS) or _is_below(scope, _PROXY)
+
+
+def _is_below(scope: Any, place: str) -> bool:
     path = local_path(scope["path"])
-    return any(path == one or path.startswith(f"{one}/") for one in _QUERY_TOKEN_PREFIXES)
+    return path == place or path.startswith(f"{place}/")
 
 
 def local_path(path: str) -> str:
@@ -81,22 +113,31 @@ def local_path(path: str) -> str:
     return path
 
 
-def presented(scope: Any) -> bytes | None:
-    """The token that a request brings, or None."""
-    token = _bearer(scope["headers"])
-    if token is None and _takes_query_token(scope):
-        return split_query(scope["query_string"]).get("token")
-    return token
+def presented(scope: Any) -> list[bytes]:
+    """The tokens that a request brings: one, or on a WebSocket as many as its query has too.
+
+    Behind `/proxy` an `Authorization` header or a `token` may be the application's own.
+    """
+    found = [one for one in (_in_header(scope["headers"]),) if one is not None]
+    if _takes_query_token(scope) and (not found or _is_below(scope, _PROXY)):
+        pairs = map(split_pair, scope["query_string"].split(b"&"))
+        found += [value for name, value in pairs if name == b"token"]
+    return found
+
+
+def brings_token(tokens: Tokens, scope: Any) -> bool:
+    """Whether the request brings the token in force."""
+    return any(tokens.accepts(one) for one in presented(scope))
 
 
 def require_token(tokens: Tokens, scope: Any) -> None:
     """Raises `Failure` (unauthorized) unless the request brings the token in force."""
-    token = presented(scope)
-    if token is None:
+    found = presented(scope)
+    if not found:
         raise Failure(
             "unauthorized",
             "no token; send the header 'Authorization: Bearer <token>'",
             headers=_CHALLENGE,
         )
-    if not tokens.accepts(token):
+    if not any(tokens.accepts(one) for one in found):
         raise Failure("unauthorized", "the token is not valid here", headers=_CHALLENGE)
