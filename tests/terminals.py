@@ -101,6 +101,8 @@ class Ws:
         self.frames = WSConnection(ConnectionType.CLIENT)
         self.output: dict[int, bytearray] = {}
         self.texts: list[Json] = []
+        # Where something is missing in a terminal's output, and how much.
+        self.gaps: dict[int, list[tuple[int, int]]] = {}
         # Every frame in its order: a terminal's number, or a text frame.
         self.order: list[int | Json] = []
         self._partial: Any = None
@@ -171,6 +173,10 @@ class Ws:
                         frame, self._partial = json.loads(self._partial), None
                         self.texts.append(frame)
                         self.order.append(frame)
+                        if frame["type"] == "gap":
+                            number = int(frame["id"])
+                            gap = (len(self.of(number)), frame["skipped"])
+                            self.gaps.setdefault(number, []).append(gap)
                 case Ping():
                     self.socket.sendall(self.frames.send(event.response()))
                 case CloseConnection(code=code, reason=reason):
@@ -201,6 +207,11 @@ class Ws:
     def until_size(self, identifier: object, size: int) -> None:
         """Reads until a terminal has sent so many bytes."""
         self.until(lambda: len(self.of(identifier)) >= size)
+
+    def settle(self) -> None:
+        """Reads until nothing has come for a while: a program that redraws says no more."""
+        while self._waiting or select.select([self.socket], [], [], 0.3)[0]:
+            self.read()
 
     def told(self, **fields: object) -> list[Json]:
         """The text frames with these fields."""
