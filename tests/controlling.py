@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from click.testing import CliRunner
 
+from hutch.cli import main
 from hutch.control.clients import creating
 from hutch.control.composition import open_records
 from hutch.wire.control.config import control_config
@@ -89,8 +91,9 @@ class Controlled:
 
     def command(self, *words: str) -> str:
         """A command beside the server, `client create` say; what it printed."""
-        line = [sys.executable, "-m", "hutch.cli", "control", *words, *self._where()]
-        return subprocess.run(line, capture_output=True, text=True, check=True, cwd="/").stdout
+        done = CliRunner().invoke(main, ["control", *words, *self._where()])
+        assert done.exit_code == 0, done.output
+        return done.stdout
 
     def _where(self) -> list[str]:
         database = [one for one in self.options if one.startswith("--database")]

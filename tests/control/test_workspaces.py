@@ -13,6 +13,8 @@ import httpx2
 import pytest
 
 from hutch.control.http.app import TABLE
+from hutch.wire.control.network import PolicyBody
+from hutch.wire.control.workspaces import CreateBody, UpdateBody
 from tests.client import Json
 from tests.controlling import Account, Controlled
 
@@ -328,3 +330,46 @@ def test_no_secret_is_in_the_log(plane: Controlled, account: Account) -> None:
     text = plane.log.read_text()
     assert account.secret not in text
     assert "/workspace" in text
+
+
+ODD_NAMES = ("%00", "%ff", "%C3%BC", "%ED%A0%80", "x" * 3000, "ws_%27--", "%2e%2e", "a%0ab")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_an_odd_name_is_404(account: Account, name: str) -> None:
+    answer = account.http.get(
+        httpx2.URL(account.url).copy_with(raw_path=f"/workspace/{name}".encode())
+    )
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+ODD_VALUES: tuple[Any, ...] = (
+    "\0",
+    "\ud800",
+    "\u2028",
+    "'; --",
+    "x" * 5000,
+    -1,
+    2**70,
+    1e308,
+    True,
+    [],
+    [[]],
+    {},
+    {"a": {"b": ["\0"]}},
+)
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=ascii)
+def test_an_odd_value_is_no_error_of_the_server(
+    account: Account, workspace: Json, value: Any
+) -> None:
+    at = f"/workspace/{workspace['id']}"
+    for method, path, fields in (
+        ("POST", "/workspace", CreateBody.__struct_fields__),
+        ("PUT", at, UpdateBody.__struct_fields__),
+        ("PATCH", f"{at}/network", PolicyBody.__struct_fields__),
+    ):
+        for field in fields:
+            answer = account.request(method, path, body={field: value})
+            assert answer.status_code < 500, (method, field, value, answer.text)

@@ -18,6 +18,7 @@ from hutch.control.registry import Registry
 from hutch.control.store import workspaces as stored
 from hutch.wire.control.network import NetworkAnswer, PolicyBody, PrivateLink
 from hutch.wire.errors import Failure
+from hutch.wire.paths import shorten
 
 
 class Networks:
@@ -70,8 +71,9 @@ def _link(connection: Connection, *, record: Record, wanted: tuple[str, ...]) ->
     """Links a workspace to the client's own. Raises `Failure` (not_found) for any other."""
     found = []
     for one in wanted:
-        peer = stored.find(connection, record.client_id, one)
+        known = rules.may_exist(one)
+        peer = stored.find(connection, record.client_id, one) if known else None
         if peer is None:
-            raise Failure("not_found", f"private_link_ids: no such workspace: {one}")
+            raise Failure("not_found", f"private_link_ids: no such workspace: {shorten(one)}")
         found.append(peer.id)
     stored.link(connection, record.id, dict.fromkeys(found))

@@ -57,14 +57,15 @@ class Registry:
     async def find(self, client_id: str, name: str) -> Record:
         """A client's workspace by id or slug. Raises `Failure` (not_found)."""
         look = partial(workspaces.find, client_id=client_id, name=name)
-        record = await self.store.read(look)
+        record = await self.store.read(look) if rules.may_exist(name) else None
         if record is None:
             raise rules.missing(name)
         return record
 
     async def get(self, identifier: str) -> Record:
         """Any workspace by id, one that is being deleted too. Raises `Failure` (not_found)."""
-        record = await self.store.read(partial(workspaces.get, identifier=identifier))
+        look = partial(workspaces.get, identifier=identifier)
+        record = await self.store.read(look) if rules.may_exist(identifier) else None
         if record is None:
             raise rules.missing(identifier)
         return record

@@ -161,6 +161,12 @@ def check_links(record: Record, peers: Iterable[str]) -> tuple[str, ...]:
     return wanted
 
 
+def may_exist(name: str) -> bool:
+    """Whether anything can have this name; what cannot is not shown to a database, which may
+    refuse NUL, or text that is no Unicode."""
+    return name.isascii() and name.isprintable()
+
+
 def missing(name: str) -> Failure:
     """What whoever asks for a workspace that is not theirs, or is none, is told."""
     return Failure("not_found", f"no such workspace: {shorten(name)}")

@@ -45,6 +45,7 @@ _LOG_SHOWN: Final = 300
 # What a server may know of our environment: not our variables, and no secret of the caller's.
 _PASSED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "SHELL", "USER", "LOGNAME")
 _PASSED_TOO: Final = ("HUTCH_RIPGREP_URL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+_PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy")
 
 
 class ProcessDriver:
@@ -303,7 +304,7 @@ def _command(plan: Plan, place: Path) -> list[str]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    names = (*_PASSED, *_PASSED_TOO)
+    names = (*_PASSED, *_PASSED_TOO, *_PROXIES, *(one.upper() for one in _PROXIES))
     passed = {name: os.environ[name] for name in names if name in os.environ}
     return {**passed, "HOME": str(home)}
 

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Slug = Annotated[
-    str, Meta(min_length=3, max_length=128, pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)")
-]
+# No NUL: not every database takes one.
+_TEXT = "^[^\\x00]*$"
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_TEXT)]
+# Where `$` alone would take a line's end too.
+_SLUG = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)"
+Slug = Annotated[str, Meta(min_length=3, max_length=128, pattern=_SLUG)]
 Mode = Literal["permanent", "temporary"]
 Status = Literal["creating", "running", "stopped", "failed"]
 Cpus = Annotated[int, Meta(ge=1, le=1024)] | Annotated[float, Meta(gt=0, le=1024)]
@@ -38,14 +40,14 @@ class CreateBody(Struct, frozen=True, kw_only=True):
 
     name: Name | None = None
     slug: Slug | None = None
-    image: Annotated[str, Meta(max_length=512)] = ""
-    namespace: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    image: Annotated[str, Meta(max_length=512, pattern=_TEXT)] = ""
+    namespace: Annotated[str, Meta(min_length=1, max_length=128, pattern=_TEXT)] | None = None
     mode: Mode = "permanent"
     cpus: Cpus | None = None
     memory_mb: Megabytes | None = None
     disk_size_mb: Megabytes | None = None
     config: dict[str, Any] = {}
-    idempotency_key: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=128, pattern=_TEXT)] | None = None
     wait_ready: bool = True
 
 
@@ -54,7 +56,7 @@ class UpdateBody(Struct, frozen=True, kw_only=True):
 
     name: Name | UnsetType = UNSET
     slug: Slug | UnsetType | None = UNSET
-    logo: Annotated[str, Meta(max_length=2048)] | UnsetType | None = UNSET
+    logo: Annotated[str, Meta(max_length=2048, pattern=_TEXT)] | UnsetType | None = UNSET
     config: dict[str, Any] | UnsetType = UNSET
 
 
