@@ -77,6 +77,9 @@ class Splice:
             if not self._is_broken and not self._told.is_set():
                 self._told.set()
                 await self._tunnel.end_sending()
+                if self._frames.has_closed:
+                    # The last word was said; who then does not leave is not waited for.
+                    self._all.deadline = trio.current_time() + self._seconds
         except (Broken, ClientGone):
             self._cut()
         if self._is_broken:
