@@ -24,8 +24,10 @@ from hutch.control.composition import open_records
 from hutch.control.serve import Facing, Standing, run_control
 from hutch.control.store import clients
 from hutch.gateway.serve import Listening, listen, open_gateway
+from hutch.server import Tls
 from hutch.state import read_token, write_private
 from hutch.wire.control.config import ControlConfig
+from hutch.wire.errors import Failure
 from hutch.wire.gateway import GatewayConfig, GatewayLimits
 
 _ID: Final = "OBLIEN_CLIENT_ID"
@@ -38,6 +40,7 @@ class UpConfig:
 
     control: ControlConfig
     gateway_port: int
+    tls: Tls | None = None
     ready_file: Path | None = None
     gateway_limits: GatewayLimits = field(default_factory=GatewayLimits)
 
@@ -80,15 +83,23 @@ def _read_client(path: Path) -> Credentials | None:
     return None
 
 
-async def serve_up(config: UpConfig, client: Credentials, *, ready: Callable[[Up], None]) -> None:
-    """Runs until SIGTERM or SIGINT, then ends the workspaces too.
+async def serve_up(
+    config: UpConfig,
+    client: Credentials,
+    *,
+    ready: Callable[[Up], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Runs until SIGTERM or SIGINT, then ends the workspaces too; SIGHUP reads the certificate.
 
     Raises as `run_control` and `listen` do.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             shutdown = trio.Event()
-            nursery.start_soon(_watch_signals, signals, shutdown)
+            nursery.start_soon(
+                _watch_signals, signals, shutdown, partial(_reload, config.tls, warn)
+            )
             await _serve(config, client, shutdown, ready)
             nursery.cancel_scope.cancel()
 
@@ -98,12 +109,16 @@ async def _serve(
 ) -> None:
     async with trio.open_nursery() as nursery:
         run = partial(
-            run_control, config.control, facing=Facing(), shutdown=shutdown, ends_workspaces=True
+            run_control,
+            config.control,
+            facing=Facing(tls=config.tls),
+            shutdown=shutdown,
+            ends_workspaces=True,
         )
         standing: Standing = await nursery.start(run)
         gateway = _gateway_config(config, standing)
         async with open_gateway(gateway) as opened, trio.open_nursery() as inner:
-            listening = await listen(gateway, opened, inner, tls=None, shutdown=shutdown)
+            listening = await listen(gateway, opened, inner, tls=config.tls, shutdown=shutdown)
             if config.ready_file is not None:
                 _write_ready(config.ready_file, standing, listening)
             ready(Up(standing.url, listening.url, client))
@@ -131,6 +146,19 @@ def _write_ready(path: Path, standing: Standing, listening: Listening) -> None:
     write_private(path, msgspec.json.encode(told) + b"\n")
 
 
-async def _watch_signals(signals: AsyncIterator[int], shutdown: trio.Event) -> None:
-    async for _ in signals:
-        shutdown.set()
+async def _watch_signals(
+    signals: AsyncIterator[int], shutdown: trio.Event, reload: Callable[[], None]
+) -> None:
+    async for number in signals:
+        if number == signal.SIGHUP:
+            reload()
+        else:
+            shutdown.set()
+
+
+def _reload(tls: Tls | None, warn: Callable[[str], None]) -> None:
+    try:
+        if tls is not None:
+            tls.reload()
+    except Failure as failure:
+        warn(f"SIGHUP: {failure.message}; the certificate in force stays")

@@ -64,19 +64,24 @@ def port_option(name: str, port: int, text: str) -> Callable[[F], F]:
     )
 
 
-def tls_options(command: F) -> F:
-    """`--tls-cert`, `--tls-key`, `--behind-tls-proxy`: for servers that face a network."""
+def certificate_options(command: F) -> F:
+    """`--tls-cert` and `--tls-key`."""
     pem = click.Path(path_type=Path, dir_okay=False)
     certificate = click.option(
         "--tls-cert", type=pem, help="PEM file of the certificate chain, read again on SIGHUP."
     )
     key = click.option("--tls-key", type=pem, help="PEM file of its key, without a password.")
+    return certificate(key(command))
+
+
+def tls_options(command: F) -> F:
+    """These, and `--behind-tls-proxy`: for servers that face a network."""
     proxy = click.option(
         "--behind-tls-proxy",
         is_flag=True,
         help="Listen on any address without TLS: a proxy in front speaks it.",
     )
-    return certificate(key(proxy(command)))
+    return certificate_options(proxy(command))
 
 
 ready_file_option = click.option(

@@ -6,6 +6,7 @@ Source: wire contract, section 0.
 
 from __future__ import annotations
 
+import logging
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from hutch.cli.options import (
+    certificate_options,
     port_option,
     ready_file_option,
     require_extra,
@@ -42,6 +44,7 @@ _PICK: Final = r"""sed -E 's/.*"token":"([^"]+)".*/\1/'"""
     show_default=True,
     help="Addresses that workspaces get, each its own, within 127.0.0.0/8.",
 )
+@certificate_options
 @ready_file_option
 def up(
     *,
@@ -49,15 +52,19 @@ def up(
     gateway_port: int,
     state_dir: Path | None,
     network: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     ready_file: Path | None,
 ) -> None:
     """Start control plane and gateway, for a laptop or a test.
 
     Prints how to make a workspace and to reach it. Workspaces are processes of this machine: that
-    isolates nothing. Everything listens on loopback; SIGTERM and SIGINT end it, workspaces too.
-    What is on record stays, and the next start brings it back.
+    isolates nothing. Everything listens on loopback; SIGTERM and SIGINT end it, workspaces too,
+    SIGHUP has it read its certificate again. What is on record stays, and the next start brings
+    it back.
     """
     require_extra("control", "hutch.up")
+    from hutch.server import Tls  # noqa: PLC0415  # the extra may be missing
     from hutch.state import default_state_dir  # noqa: PLC0415  # the extra may be missing
     from hutch.up import UpConfig  # noqa: PLC0415
 
@@ -67,7 +74,12 @@ def up(
         control = control_config(
             place, port=control_port, internal_port=0, network=check_network(network)
         )
-        config = UpConfig(control=control, gateway_port=gateway_port, ready_file=ready_file)
+        config = UpConfig(
+            control=control,
+            gateway_port=gateway_port,
+            tls=Tls.opened(tls_cert, tls_key),
+            ready_file=ready_file,
+        )
         _run(config)
 
 
@@ -83,7 +95,8 @@ def _run(config: UpConfig) -> None:
         for line in _greeting(config, told):
             click.echo(line)
 
-    trio.run(lambda: serve_up(config, client, ready=ready))
+    warn = logging.getLogger("hutch").warning
+    trio.run(lambda: serve_up(config, client, ready=ready, warn=warn))
 
 
 def _greeting(config: UpConfig, told: Up) -> list[str]:
