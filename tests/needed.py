@@ -9,5 +9,5 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlencode
 
-NEEDED: Final = {"q": "b", "since": "0"}
+NEEDED: Final = {"q": "b", "since": "0", "mode": "0644"}
 QUERY: Final = urlencode(NEEDED)

@@ -8,6 +8,8 @@ from typing import Literal, final
 
 __all__ = [
     "DEBUG",
+    "Changed",
+    "Copied",
     "Ended",
     "FileState",
     "Guard",
@@ -29,6 +31,8 @@ __all__ = [
     "Written",
     "__version__",
     "append",
+    "chmod",
+    "copy",
     "extension",
     "find",
     "find_at_once",
@@ -41,6 +45,7 @@ __all__ = [
     "pool_close",
     "punch_hole",
     "read_at_once",
+    "relocate",
     "remove",
     "rfc3339",
     "spawn",
@@ -285,6 +290,133 @@ def remove(place: Place, guard: Guard, stop: Stop, *, seconds: float) -> Removal
 
     Ends early when `stop` is set or `seconds` have passed; the account says so. Raises OSError
     (ENOENT where nothing stands there).
+    """
+
+@final
+class Copied:
+    """The account of a copy or a move."""
+
+    @property
+    def protected(self) -> bytes | None:
+        """The protected path that was refused; nothing was done."""
+
+    @property
+    def mounts(self) -> list[bytes]:
+        """Mount points in the way; nothing was done."""
+
+    @property
+    def clash(self) -> Literal["same", "inside", "around", "exists", "kinds", "not_empty"] | None:
+        """Why nothing was done, by what stands at the two ends."""
+
+    @property
+    def renamed(self) -> bool:
+        """Moved in one step, by giving it another name."""
+
+    @property
+    def entries(self) -> int:
+        """Entries that were copied."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of the files among them."""
+
+    @property
+    def removed(self) -> int:
+        """Entries removed from the source after all was copied."""
+
+    @property
+    def errors(self) -> list[tuple[bytes, int]]:
+        """The first thousand failures: path and errno."""
+
+    @property
+    def failures(self) -> int:
+        """Failures in all."""
+
+    @property
+    def left(
+        self,
+    ) -> list[tuple[bytes, Literal["fifo", "socket", "device", "pseudo_filesystem"]]]:
+        """The first thousand entries that were left out, and why."""
+
+    @property
+    def left_out(self) -> int:
+        """What was left out, in all."""
+
+    @property
+    def cut(self) -> Literal["stopped", "late", "failing"] | None:
+        """Why it ended early."""
+
+def copy(
+    source: Place,
+    destination: Place,
+    guard: Guard,
+    pending: Pending,
+    stop: Stop,
+    *,
+    overwrite: bool,
+    seconds: float,
+) -> Copied:
+    """Copies what stands at a place with everything below it; symlinks as symlinks.
+
+    Each file appears whole, durably. With `overwrite` a file is replaced, and a directory takes
+    in what the source holds. Ends early when `stop` is set or `seconds` have passed; the account
+    says so. Raises OSError (ENOENT where there is no source).
+    """
+
+def relocate(
+    source: Place,
+    destination: Place,
+    guard: Guard,
+    pending: Pending,
+    stop: Stop,
+    *,
+    overwrite: bool,
+    seconds: float,
+) -> Copied:
+    """Moves, in one step where both lie on one file system; else copies all of it, durably, and
+    then removes from the source what its copy is like.
+
+    As `copy`; besides raises InterruptedError where `stop` was set before anything was done.
+    """
+
+@final
+class Changed:
+    """The account of a change of permission bits."""
+
+    @property
+    def protected(self) -> bytes | None:
+        """The protected path that was refused; nothing was changed."""
+
+    @property
+    def changed(self) -> int:
+        """Entries that have their bits now."""
+
+    @property
+    def errors(self) -> list[tuple[bytes, int]]:
+        """The first thousand failures: path and errno."""
+
+    @property
+    def failures(self) -> int:
+        """Failures in all."""
+
+    @property
+    def cut(self) -> Literal["stopped", "late", "failing"] | None:
+        """Why it ended early."""
+
+def chmod(
+    place: Place,
+    guard: Guard,
+    stop: Stop,
+    *,
+    mode: int,
+    directories: int | None,
+    recursive: bool,
+    seconds: float,
+) -> Changed:
+    """Sets permission bits, with `recursive` of everything below too; no symlink is followed.
+
+    `directories` are the bits of directories, if they are to differ. Ends early when `stop` is
+    set or `seconds` have passed; the account says so. Raises OSError (ENOENT).
     """
 
 @final

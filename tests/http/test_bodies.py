@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from msgspec import inspect
 from tests.client import Client, Json, b64
+from tests.needed import NEEDED
 from tests.serving import Target, serving
 
 from hutch.routing.table import Route
@@ -128,7 +129,12 @@ WRONG: dict[str, object] = {"list": [1], "object": {}, "number": 1, "fraction": 
 def test_a_wrong_type_is_400_and_named(
     client: Client, tree: Path, route: Route, field: inspect.Field, what: str
 ) -> None:
-    body: Json = {"path": str(tree / "nothing"), "content": "", field.encode_name: WRONG[what]}
+    body: Json = {
+        "path": str(tree / "nothing"),
+        "content": "",
+        **NEEDED,
+        field.encode_name: WRONG[what],
+    }
     told = client.failure(route.method, route.path, 400, body=body)
     assert field.encode_name in told["error"]
     assert os.listdir(tree) == []
@@ -148,14 +154,16 @@ BAD_PATHS = {
 @pytest.mark.parametrize("name", BAD_PATHS)
 def test_a_path_that_is_not_absolute_is_400(client: Client, route: Route, name: str) -> None:
     for body in ({"path": BAD_PATHS[name]}, {"path_b64": b64(BAD_PATHS[name].encode())}):
-        told = client.failure(route.method, route.path, 400, body={**body, "content": ""})
+        told = client.failure(route.method, route.path, 400, body={**body, "content": "", **NEEDED})
         assert told["error"].startswith("path")
 
 
 @PARAMETRIZED
 def test_base64_that_is_none_is_400(client: Client, route: Route) -> None:
     for text in ("@", "A", "L2E=x", "é", "L2E L2E"):
-        told = client.failure(route.method, route.path, 400, body={"path_b64": text, "content": ""})
+        told = client.failure(
+            route.method, route.path, 400, body={"path_b64": text, "content": "", **NEEDED}
+        )
         assert "path_b64" in told["error"]
 
 

@@ -272,6 +272,14 @@ def bodies(draw: st.DrawFn, route: Route | None) -> bytes:
             is_odd = name == "odd" or (name not in COMMANDS and draw(st.integers(0, 5)) == 0)
             fields[name] = draw(JSON if is_odd else fitting(known[name]))
     fields.pop("path", None)
+    for name in known:
+        # What moves or copies is pointed nowhere else either, by whatever name it takes.
+        if shapes.is_path(known[name].type) and name != "path":
+            fields.pop(name, None)
+            if draw(st.integers(0, 2)):
+                fields[name] = draw(SAFE).decode("utf-8", "surrogateescape")
+            elif draw(st.booleans()):
+                fields[f"{name}_b64"] = draw(SAFE.map(b64))
     match draw(st.integers(0, 7)):
         case 0 | 1:
             fields["path_b64"] = draw(SAFE.map(b64))

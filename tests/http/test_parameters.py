@@ -128,7 +128,7 @@ def missing(client: Client, route: Route, **path: str) -> str:
     if route.source == "query":
         query: dict[str, object] = {**NEEDED, **path}
         return str(client.failure(route.method, route.path, 404, query=query)["error"])
-    body = {**path, "content": ""}
+    body = {**path, "content": "", **NEEDED}
     return str(client.failure(route.method, route.path, 404, body=body)["error"])
 
 
@@ -181,7 +181,11 @@ def test_unknown_parameters_are_ignored(client: Client, tree: Path, route: Route
     answers = []
     # One that lists takes the directory, one that reads the file, and some take both.
     for place in (tree / "file", tree / "dir"):
-        body = {"path": str(place), "content": "", **odd} if route.source != "query" else None
+        body = (
+            {"path": str(place), "content": "", **NEEDED, **odd}
+            if route.source != "query"
+            else None
+        )
         query = {**odd, "path": str(place)}
         answers.append(client.request(route.method, route.path, query=query, body=body))
     assert route.status in {one.status_code for one in answers}, [one.text for one in answers]

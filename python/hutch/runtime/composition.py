@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from hutch import _native
 from hutch.runtime import system
 from hutch.runtime.archive import Archives
+from hutch.runtime.chmod import Chmods
+from hutch.runtime.copy import Copies
 from hutch.runtime.exec.commands import Commands, open_commands
 from hutch.runtime.find import Finds
 from hutch.runtime.installation import Installations
@@ -52,6 +54,8 @@ class Runtime:
     mkdirs: Mkdirs
     removals: Removals
     archives: Archives
+    copies: Copies
+    chmods: Chmods
     searches: Searches
     finds: Finds
     installations: Installations
@@ -90,6 +94,8 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                     mkdirs=Mkdirs(),
                     removals=Removals(config.limits, config.state_dir, locks),
                     archives=Archives(),
+                    copies=Copies(config.limits, config.state_dir, pending, locks),
+                    chmods=Chmods(config.limits, config.state_dir, locks),
                     commands=commands,
                     terminals=terminals,
                     watchers=watchers,

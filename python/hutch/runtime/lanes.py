@@ -71,9 +71,9 @@ class Lanes:
         self._near = Lane(width)
         self._far = Lane(width)
 
-    def of(self, path: bytes) -> Lane:
-        """The lane for work on an absolute path."""
-        return self._far if may_hang(path) else self._near
+    def of(self, *paths: bytes) -> Lane:
+        """The lane for work on absolute paths."""
+        return self._far if any(may_hang(path) for path in paths) else self._near
 
 
 async def _set_when_cancelled(stop: Stop, finished: trio.Event) -> None:

@@ -1,11 +1,12 @@
-//! What a replaced file hands on to its successor: owner, mode, extended attributes.
+//! What a replaced file hands on to its successor, and an original to its copy: owner, mode,
+//! extended attributes, times.
 //!
 //! Belongs here: carrying them over before the successor has a name. Banned here: contents.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{Gid, Mode, OFlags, Stat, Uid, XattrFlags, fchmod, fchown};
-use rustix::fs::{fgetxattr, flistxattr, fsetxattr, openat};
+use rustix::fs::{Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{fchmod, fchown, fgetxattr, flistxattr, fsetxattr, futimens, openat};
 use rustix::io::Errno;
 
 use crate::place::Place;
@@ -29,7 +30,10 @@ pub(crate) fn carry(
     mode: Option<u32>,
 ) -> rustix::io::Result<()> {
     let kept = keep_owner(file, old);
-    carry_xattrs(file, place);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if let Ok(open) = openat(place.dir(), place.name(), flags, Mode::empty()) {
+        carry_xattrs(file, open.as_fd(), is_carried);
+    }
     let inherited = old.st_mode & PERMISSIONS;
     let asked = mode.is_some();
     let mode = match mode {
@@ -59,19 +63,52 @@ fn keep_owner(file: BorrowedFd<'_>, old: &Stat) -> bool {
     group_kept && rustix::fs::fstat(file).is_ok_and(|now| now.st_uid == old.st_uid)
 }
 
-/// Best effort: a file system without them, or an attribute that may not be set, changes nothing.
-fn carry_xattrs(file: BorrowedFd<'_>, place: &Place) {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(old) = openat(place.dir(), place.name(), flags, Mode::empty()) else {
-        return;
+/// Makes a copy, a file or a directory, what its original is; its content must be there already.
+///
+/// In the order of `carry`, and the times last. A file system that cannot keep times or modes is
+/// no reason to fail.
+pub(crate) fn imitate(
+    copy: BorrowedFd<'_>,
+    original: BorrowedFd<'_>,
+    stat: &Stat,
+) -> rustix::io::Result<()> {
+    let kept = keep_owner(copy, stat);
+    carry_xattrs(copy, original, is_copied);
+    let mode = stat.st_mode & PERMISSIONS;
+    set_mode(copy, if kept { mode } else { mode & !SET_ID }, false)?;
+    match futimens(copy, &times(stat)) {
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        done => done,
+    }
+}
+
+/// The times of a status, to be set on a copy.
+pub(crate) fn times(stat: &Stat) -> Timestamps {
+    let time = |seconds: i64, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds.cast_signed(),
     };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}
+
+/// Best effort: a file system without them, or an attribute that may not be set, changes nothing.
+fn carry_xattrs(file: BorrowedFd<'_>, old: BorrowedFd<'_>, which: fn(&[u8]) -> bool) {
     let mut names = Vec::with_capacity(LONGEST_LIST);
-    if flistxattr(&old, rustix::buffer::spare_capacity(&mut names)).is_err() {
+    if flistxattr(old, rustix::buffer::spare_capacity(&mut names)).is_err() {
         return;
     }
-    for name in names.split(|byte| *byte == 0).filter(|one| is_carried(one)) {
-        let _ = carry_xattr(old.as_fd(), file, name);
+    for name in names.split(|byte| *byte == 0).filter(|one| which(one)) {
+        let _ = carry_xattr(old, file, name);
     }
+}
+
+/// A copy has the same content, so that capabilities still say what they said. Integrity records
+/// name the inode.
+fn is_copied(name: &[u8]) -> bool {
+    !name.is_empty() && !matches!(name, b"security.ima" | b"security.evm")
 }
 
 /// Capabilities and integrity records belong to the content that was replaced: the kernel drops

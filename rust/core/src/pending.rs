@@ -235,7 +235,7 @@ fn named(dir: BorrowedFd<'_>, slot: &[u8]) -> rustix::io::Result<Option<Vec<u8>>
     Ok((!block.is_empty()).then_some(block))
 }
 
-/// Removes a file, if it is there, regular, and has a name that only we give.
+/// Removes a file or a link, if it is there and has a name that only we give.
 fn unlink_temporary(path: &[u8]) -> rustix::io::Result<()> {
     let Some((parent, name)) = split(path).filter(|(_, name)| is_temporary(name)) else {
         return Ok(());
@@ -246,12 +246,16 @@ fn unlink_temporary(path: &[u8]) -> rustix::io::Result<()> {
         Err(errno) => return Err(errno),
     };
     match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+        Ok(stat) if is_ours(FileType::from_raw_mode(stat.st_mode)) => {
             unlinkat(&dir, name, AtFlags::empty())
         }
         Ok(_) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+fn is_ours(kind: FileType) -> bool {
+    matches!(kind, FileType::RegularFile | FileType::Symlink)
 }
 
 #[cfg(test)]

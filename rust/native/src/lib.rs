@@ -5,6 +5,8 @@
 
 mod archive;
 mod batch;
+mod chmod;
+mod copy;
 mod error;
 mod find;
 mod hole;
@@ -32,6 +34,9 @@ mod _native {
 
     #[pymodule_export]
     use crate::archive::Pack;
+    use crate::chmod::{Changed, chmod};
+    #[pymodule_export]
+    use crate::copy::{Copied, copy, relocate};
     #[pymodule_export]
     use crate::find::find;
     #[pymodule_export]

@@ -11,7 +11,7 @@ use crate::stop::Stop;
 
 /// The protected paths as they are now.
 #[pyclass(frozen)]
-pub(crate) struct Guard(guard::Guard);
+pub(crate) struct Guard(pub(crate) guard::Guard);
 
 #[pymethods]
 impl Guard {
@@ -54,14 +54,19 @@ impl From<removal::Removal> for Removal {
                 .map(|one| (one.path, one.errno.raw_os_error()))
                 .collect(),
             failures: account.failures,
-            cut: account.cut.map(|cut| match cut {
-                removal::Cut::Stopped => "stopped",
-                removal::Cut::Late => "late",
-                removal::Cut::Failing => "failing",
-            }),
+            cut: account.cut.map(cut_word),
             remaining: account.remaining,
             remaining_cut: account.remaining_cut,
         }
+    }
+}
+
+/// Why something ended early, in Python's words.
+pub(crate) fn cut_word(cut: removal::Cut) -> &'static str {
+    match cut {
+        removal::Cut::Stopped => "stopped",
+        removal::Cut::Late => "late",
+        removal::Cut::Failing => "failing",
     }
 }
 

@@ -14,7 +14,7 @@ use crate::stop::Stop;
 
 /// The slots that name temporary files; opening them removes what an earlier process left.
 #[pyclass(frozen)]
-pub(crate) struct Pending(pending::Pending);
+pub(crate) struct Pending(pub(crate) pending::Pending);
 
 #[pymethods]
 impl Pending {

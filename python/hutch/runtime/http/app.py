@@ -15,6 +15,8 @@ from hutch.routing.table import Place, Table
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http import (
     archive,
+    chmod,
+    copy,
     mkdir,
     proxy,
     raw,
@@ -48,6 +50,8 @@ TABLE: Final = Table(
             *mkdir.ROUTES,
             *remove.ROUTES,
             *archive.ROUTES,
+            *copy.ROUTES,
+            *chmod.ROUTES,
             *search.ROUTES,
             *commands.ROUTES,
             *terminals.ROUTES,

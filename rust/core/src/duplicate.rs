@@ -1,0 +1,215 @@
+//! The bytes of one file into another: shared where the file system can, else copied.
+//!
+//! Belongs here: the three ways of copying bytes, quickest first. Banned here: names, attributes.
+//!
+//! Holes stay holes where the file system tells of them. A file whose content is made while it is
+//! read (`/proc`) has no size to go by and is read to its end.
+//! Source: `ioctl_ficlone(2)`, `copy_file_range(2)`, `lseek(2)`.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{SeekFrom, copy_file_range, ftruncate, ioctl_ficlone, seek};
+use rustix::io::{Errno, Result, pread, pwrite};
+
+use crate::error::Error;
+use crate::open::is_made_on_reading;
+use crate::stop::Stop;
+
+/// What is asked of the kernel at once: between two pieces the stop flag is looked at.
+const STEP: usize = 8 * 1024 * 1024;
+const PIECE: usize = 256 * 1024;
+
+/// Why bytes were not all copied.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Stopped,
+    Failed(Errno),
+}
+
+impl From<Errno> for Ended {
+    fn from(errno: Errno) -> Self {
+        Self::Failed(errno)
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(_: Error) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Fills the empty file `to` with the `size` bytes of `from`; how many bytes it has then.
+pub(crate) fn duplicate(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    size: u64,
+    stop: &Stop,
+) -> std::result::Result<u64, Ended> {
+    stop.check()?;
+    if size == 0 || is_made_on_reading(from) {
+        return read_to_end(from, to, stop);
+    }
+    // Whole files are shared, or none: the errors of file systems that cannot are many.
+    if ioctl_ficlone(to, from).is_ok() {
+        return Ok(size);
+    }
+    let mut at = 0;
+    while at < size {
+        let Some((start, end)) = data(from, at, size)? else {
+            break;
+        };
+        copy(from, to, start, end, stop)?;
+        at = end;
+    }
+    ftruncate(to, size)?;
+    Ok(size)
+}
+
+/// The next run of bytes that is no hole, within `size`.
+fn data(from: BorrowedFd<'_>, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
+    let start = match seek(from, SeekFrom::Data(at)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return Ok(None),
+        // It does not know holes.
+        Err(_) => return Ok(Some((at, size))),
+    };
+    let end = seek(from, SeekFrom::Hole(start)).unwrap_or(size);
+    Ok((start < size).then_some((start, end.clamp(start + 1, size))))
+}
+
+fn copy(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    start: u64,
+    end: u64,
+    stop: &Stop,
+) -> std::result::Result<(), Ended> {
+    let (mut read, mut written) = (start, start);
+    while read < end {
+        stop.check()?;
+        let length = usize::try_from(end - read).unwrap_or(STEP).min(STEP);
+        match copy_file_range(from, Some(&mut read), to, Some(&mut written), length) {
+            // It has become shorter, or the kernel says so of what it cannot copy.
+            Ok(0) => return plain(from, to, read, end, stop),
+            Ok(_) => {}
+            Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => {
+                return Err(errno.into());
+            }
+            // Across file systems, or not at all: then the bytes go through our hands.
+            Err(_) => return plain(from, to, read, end, stop),
+        }
+    }
+    Ok(())
+}
+
+fn plain(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    start: u64,
+    end: u64,
+    stop: &Stop,
+) -> std::result::Result<(), Ended> {
+    let mut buffer = vec![0; PIECE];
+    let mut at = start;
+    while at < end {
+        stop.check()?;
+        let most = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+        let length = pread(from, &mut buffer[..most], at)?;
+        if length == 0 {
+            // Shorter by now: the rest would be zeros that nobody wrote.
+            return Err(Errno::STALE.into());
+        }
+        write_all(to, &buffer[..length], at)?;
+        at += length as u64;
+    }
+    Ok(())
+}
+
+fn read_to_end(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    stop: &Stop,
+) -> std::result::Result<u64, Ended> {
+    let mut buffer = vec![0; PIECE];
+    let mut at = 0;
+    loop {
+        stop.check()?;
+        let length = pread(from, &mut buffer, at)?;
+        if length == 0 {
+            return Ok(at);
+        }
+        write_all(to, &buffer[..length], at)?;
+        at += length as u64;
+    }
+}
+
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<()> {
+    while !bytes.is_empty() {
+        let taken = pwrite(to, bytes, at)?;
+        bytes = &bytes[taken..];
+        at += taken as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Seek, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+
+    fn copied(from: &File, to: &File, size: u64) -> std::result::Result<u64, Ended> {
+        duplicate(from.as_fd(), to.as_fd(), size, &Stop::default())
+    }
+
+    #[test]
+    fn bytes_and_holes_arrive() {
+        let root = tempfile::tempdir().unwrap();
+        let from = root.path().join("from");
+        let mut file = File::create(&from).unwrap();
+        file.write_all(b"begin").unwrap();
+        file.seek(std::io::SeekFrom::Start(5_000_000)).unwrap();
+        file.write_all(b"middle").unwrap();
+        file.set_len(9_000_000).unwrap();
+        let to = root.path().join("to");
+        let target = File::create(&to).unwrap();
+        let source = File::open(&from).unwrap();
+        assert_eq!(copied(&source, &target, 9_000_000), Ok(9_000_000));
+        assert_eq!(std::fs::read(&from).unwrap(), std::fs::read(&to).unwrap());
+        assert!(to.metadata().unwrap().blocks() <= from.metadata().unwrap().blocks() + 16);
+    }
+
+    #[test]
+    fn what_is_made_on_reading_is_read_to_its_end() {
+        let to = tempfile::tempfile().unwrap();
+        let source = File::open("/proc/self/mountinfo").unwrap();
+        let wanted = std::fs::read("/proc/self/mountinfo").unwrap();
+        assert_eq!(copied(&source, &to, 0), Ok(wanted.len() as u64));
+    }
+
+    #[test]
+    fn each_way_gives_the_same_and_a_file_that_shrank_is_told() {
+        let bytes: Vec<u8> = (0..600_000_u32).map(|one| one as u8).collect();
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(&bytes).unwrap();
+        let to = tempfile::tempfile().unwrap();
+        let size = bytes.len() as u64;
+        plain(from.as_fd(), to.as_fd(), 0, size, &Stop::default()).unwrap();
+        let mut back = vec![0; bytes.len()];
+        pread(&to, &mut back, 0).unwrap();
+        assert_eq!(back, bytes);
+        let told = plain(from.as_fd(), to.as_fd(), 0, size + 1, &Stop::default());
+        assert_eq!(told, Err(Ended::Failed(Errno::STALE)));
+    }
+
+    #[test]
+    fn a_set_flag_ends_it() {
+        let stop = Stop::default();
+        stop.set();
+        let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let told = duplicate(from.as_fd(), to.as_fd(), 0, &stop);
+        assert_eq!(told, Err(Ended::Stopped));
+    }
+}
