@@ -272,14 +272,7 @@ def bodies(draw: st.DrawFn, route: Route | None) -> bytes:
             is_odd = name == "odd" or (name not in COMMANDS and draw(st.integers(0, 5)) == 0)
             fields[name] = draw(JSON if is_odd else fitting(known[name]))
     fields.pop("path", None)
-    for name in known:
-        # What moves or copies is pointed nowhere else either, by whatever name it takes.
-        if shapes.is_path(known[name].type) and name != "path":
-            fields.pop(name, None)
-            if draw(st.integers(0, 2)):
-                fields[name] = draw(SAFE).decode("utf-8", "surrogateescape")
-            elif draw(st.booleans()):
-                fields[f"{name}_b64"] = draw(SAFE.map(b64))
+    fields |= draw(ends(known))
     match draw(st.integers(0, 7)):
         case 0 | 1:
             fields["path_b64"] = draw(SAFE.map(b64))
@@ -290,6 +283,19 @@ def bodies(draw: st.DrawFn, route: Route | None) -> bytes:
     if draw(st.integers(0, 5)):
         fields["content"] = draw(st.text(max_size=30))
     return json.dumps(fields, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+
+
+@st.composite
+def ends(draw: st.DrawFn, known: dict[str, inspect.Field]) -> dict[str, object]:
+    """What moves or copies is pointed nowhere else either, by whatever name it takes."""
+    fields: dict[str, object] = {}
+    for name, field in known.items():
+        if name == "path" or not shapes.is_path(field.type):
+            continue
+        fields[name] = draw(SAFE).decode("utf-8", "surrogateescape")
+        if draw(st.integers(0, 3)) == 0:
+            fields[f"{name}_b64"] = draw(SAFE.map(b64))
+    return fields
 
 
 # --- the test ----------------------------------------------------------------------------------

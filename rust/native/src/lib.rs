@@ -34,6 +34,7 @@ mod _native {
 
     #[pymodule_export]
     use crate::archive::Pack;
+    #[pymodule_export]
     use crate::chmod::{Changed, chmod};
     #[pymodule_export]
     use crate::copy::{Copied, copy, relocate};
