@@ -8,8 +8,6 @@ Source: wire contract, rule 2. The version is pinned in `package.json`, its dige
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import re
@@ -21,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.serving import Target
 
 HERE = Path(__file__).parent
 LEAST_NODE = (18, 17)  # the package wants 18, the checks a recursive `readdir`
 FILE_SECONDS = 120
-INSTALL_SECONDS = 300
 
 # Rooms and methods of the package's client whose endpoints are not there yet.
 LATER = {"terminal", "watcher", "transfer"}
@@ -55,26 +53,6 @@ ROWS = [(file, name) for file, names in CHECKS.items() for name in names]
 MISSING = _missing()
 
 pytestmark = [pytest.mark.wire, pytest.mark.skipif(bool(MISSING), reason=MISSING or "no reason")]
-
-
-@pytest.fixture(scope="session")
-def package() -> None:
-    """`oblien` in `node_modules` here, as the lock file says; installed once."""
-    pins = b"".join((HERE / name).read_bytes() for name in ("package.json", "package-lock.json"))
-    wanted, stamp = hashlib.sha256(pins).hexdigest(), HERE / "node_modules" / ".stamp"
-    with (HERE / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other test files, run beside this one, want it too
-        if not stamp.exists() or stamp.read_text() != wanted:
-            _install()
-            stamp.write_text(wanted)
-
-
-def _install() -> None:
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(
-        command, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
-    )
-    assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
 
 
 def _node(*words: str, **environment: str) -> tuple[list[Any], str]:
