@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import Final
 
 from benches.bench import Row
-from benches.rows import commands, contents, floors, listing, million, search, small, stalled
+from benches.rows import (
+    commands,
+    contents,
+    floors,
+    listing,
+    million,
+    search,
+    small,
+    stalled,
+    terminals,
+)
 
 ROWS: Final[dict[str, Row]] = {
     "floors": floors.floors,
@@ -29,5 +39,6 @@ ROWS: Final[dict[str, Row]] = {
     "beside": small.beside,
     "stalled": stalled.stalled,
     "exec": commands.commands,
+    "keystroke": terminals.keystroke,
     "idle": small.idle,
 }

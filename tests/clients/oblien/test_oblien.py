@@ -27,8 +27,8 @@ LEAST_NODE = (18, 17)  # the package wants 18, the checks a recursive `readdir`
 FILE_SECONDS = 120
 
 # Rooms and methods of the package's client whose endpoints are not there yet.
-LATER = {"terminal", "watcher", "transfer"}
-LATER |= {"ws", "proxy", "runtime.ws", "runtime.proxy"}
+LATER = {"watcher", "transfer"}
+LATER |= {"proxy", "runtime.proxy"}
 
 
 def _missing() -> str:
