@@ -7,123 +7,22 @@ section 8.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.applications import App, Request, ask, listening, send
 from tests.serving import Target, serving
-from tests.sockets import dechunked
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@dataclass
-class App:
-    """An application that answers every request with `answer`, and keeps what it got."""
-
-    port: int
-    answer: bytes | Callable[[socket.socket], None] = OK
-    heads: list[bytes] = field(default_factory=list)
-
-    @property
-    def head(self) -> bytes:
-        """The one request's head."""
-        (one,) = self.heads
-        self.heads.clear()
-        return one
-
-    @property
-    def line(self) -> bytes:
-        return self.head.split(b"\r\n")[0]
-
-
-def _serve(app: App, listener: socket.socket) -> None:
-    while True:
-        try:
-            connected, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=_answer, args=(app, connected), daemon=True).start()
-
-
-def _answer(app: App, connected: socket.socket) -> None:
-    with connected, contextlib.suppress(OSError):
-        connected.settimeout(30)
-        head = b""
-        while b"\r\n\r\n" not in head:
-            piece = connected.recv(65536)
-            if not piece:
-                return
-            head += piece
-        head, _, rest = head.partition(b"\r\n\r\n")
-        app.heads.append(head + b"\r\n\r\n")
-        for line in head.lower().split(b"\r\n"):
-            if line.startswith(b"content-length:"):
-                while len(rest) < int(line.split(b":")[1]):
-                    rest += connected.recv(65536)
-        if callable(app.answer):
-            app.answer(connected)
-        else:
-            connected.sendall(app.answer)
-
-
-@contextlib.contextmanager
-def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[App]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family) as listener:
-        app = App(listener.getsockname()[1])
-        thread = threading.Thread(target=_serve, args=(app, listener), daemon=True)
-        thread.start()
-        yield app
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
 def app() -> Iterator[App]:
     with listening() as one:
         yield one
-
-
-@dataclass
-class Answer:
-    status: int
-    head: bytes
-    body: bytes
-
-    @property
-    def failure(self) -> dict[str, object]:
-        return dict(json.loads(self.body))
-
-    def header(self, name: bytes) -> list[bytes]:
-        lines = [line.partition(b": ") for line in self.head.split(b"\r\n")[1:]]
-        return [value for one, _, value in lines if one.lower() == name.lower()]
-
-
-def ask(target: Target, path: str, *headers: str, method: str = "GET", body: bytes = b"") -> Answer:
-    lines = [f"{method} {path} HTTP/1.1", "Host: my.host:1234", "Connection: close"]
-    lines += [f"Authorization: Bearer {target.token}", *headers]
-    if body:
-        lines.append(f"Content-Length: {len(body)}")
-    return send(target, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
-
-
-def send(target: Target, raw: bytes) -> Answer:
-    with socket.create_connection(("127.0.0.1", target.port), timeout=30) as one:
-        one.sendall(raw)
-        got = b""
-        while piece := one.recv(1 << 20):
-            got += piece
-    head, _, body = got.partition(b"\r\n\r\n")
-    status = int(head.split()[1])
-    if b"\r\ntransfer-encoding: chunked" in head.lower():
-        body = dechunked(body)
-    return Answer(status, head, body)
 
 
 def forms(app: App, path: str) -> dict[str, tuple[str, ...]]:
@@ -505,7 +404,7 @@ def test_absolute_form_never_gets_there(target: Target, app: App) -> None:
 def test_a_new_token_ends_sockets_with_1008(tmp_path: Path, app: App) -> None:
     stay = threading.Event()
 
-    def speak(connected: socket.socket) -> None:
+    def speak(connected: socket.socket, _request: Request) -> None:
         connected.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
         )
