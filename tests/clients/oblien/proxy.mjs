@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import crypto from "node:crypto";
 import http from "node:http";
-import { RuntimeProxy } from "oblien/runtime";
 import { check } from "./check.mjs";
+import "./sockets.mjs";
 
 /** Runs `use` with the port of an application that `answer`s; `upgrade` has its sockets. */
 async function serving(answer, use, upgrade) {
@@ -30,7 +30,7 @@ async function text(stream) {
 
 check("runtime.proxy wants a port", ({ rt }) => {
   for (const port of [0, 65536, 1.5, "80"]) assert.throws(() => rt.proxy(port), /invalid proxy port/);
-  assert(rt.proxy(1) instanceof RuntimeProxy);
+  assert.equal(typeof rt.proxy(65535).fetch, "function");
 });
 
 check("proxy.fetch reaches the application, which learns no token and no target", async ({ rt, token }) => {
@@ -127,7 +127,7 @@ function echo(request, socket) {
     .createHash("sha1")
     .update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
     .digest("base64");
-  const chosen = request.headers["sec-websocket-protocol"]?.split(", ").at(-1);
+  const chosen = request.headers["sec-websocket-protocol"]?.split(/, */).at(-1);
   socket.write(
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
       `Sec-WebSocket-Accept: ${accept}\r\n` +
@@ -145,7 +145,6 @@ function echo(request, socket) {
 }
 
 check("proxy.ws speaks with the application", async ({ rt, token }) => {
-  if (typeof WebSocket === "undefined") return; // this Node has none; the package needs one too
   const use = async (port) => {
     const socket = rt.proxy(port).ws("/socket?room=1", ["a", "b"]);
     const found = [];

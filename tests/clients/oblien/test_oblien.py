@@ -28,7 +28,6 @@ FILE_SECONDS = 120
 
 # Rooms and methods of the package's client whose endpoints are not there yet.
 LATER = {"watcher", "transfer"}
-LATER |= {"proxy", "runtime.proxy"}
 
 
 def _missing() -> str:
