@@ -173,7 +173,8 @@ async def test_half_closes_pass_both_ways(relay: Relay) -> None:
     async def first_to_go(peer: Peer) -> None:
         await peer.send(TEXT)
         await peer.stream.send_eof()
-        assert await peer.all() == b"still here"
+        assert await peer.exactly(10) == b"still here"
+        assert await peer.stream.receive_some() == b""  # and no reset
         heard.set()
 
     server = await relay.to(speaking(first_to_go))

@@ -41,6 +41,8 @@ class Transport:
         self._stalls = stalls
         self._open = True
         self._partial = False
+        self._was_reset = False
+        self._said_end = False
 
     @property
     def is_open(self) -> bool:
@@ -65,7 +67,8 @@ class Transport:
             except BlockingIOError:
                 pass
             except OSError:
-                return b""  # reset: it left
+                self._was_reset = True
+                return b""  # it left
             try:
                 await trio.lowlevel.wait_readable(self._socket)
             except trio.ClosedResourceError:
@@ -195,6 +198,7 @@ class Transport:
     async def end_sending(self) -> None:
         """Sends FIN; what the client sends is still received."""
         if self._open:
+            self._said_end = True
             with suppress(OSError):  # it left
                 self._socket.shutdown(socket.SHUT_WR)
 
@@ -205,7 +209,10 @@ class Transport:
     @property
     def is_lost(self) -> bool:
         """Whether nothing can be sent any more: reset by the client, or closed."""
-        return not self._open or _tcp_state(self._socket) == _CLOSED
+        if not self._open or self._was_reset:
+            return True
+        # With both ends closed in order the kernel calls it closed too.
+        return not self._said_end and _tcp_state(self._socket) == _CLOSED
 
     def reset(self) -> None:
         """Closes with RST: frees the kernel's buffers, and tells that the answer is broken."""
