@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.gateway.plane import CREDENTIAL, Plane, Workspace, planning
+from tests.gateway.plane import CREDENTIAL, Workspace, planning
 from tests.serving import STOP_SECONDS, Target, wait_ready
 
 
@@ -31,16 +31,22 @@ class Gateway:
 
 
 @contextmanager
-def gatewaying(directory: Path, plane: Plane, *options: str) -> Iterator[Gateway]:
+def gatewaying(
+    directory: Path,
+    control_url: str,
+    *options: str,
+    credential: str = CREDENTIAL,
+    network: str | None = "127.0.0.0/8",
+) -> Iterator[Gateway]:
     """`hutch gateway` on a free port of 127.0.0.1, stopped by its own pid."""
     directory.mkdir(parents=True, exist_ok=True)
-    credential, ready, log = (directory / name for name in ("credential", "ready.json", "log"))
-    credential.write_text(CREDENTIAL)
+    file, ready, log = (directory / name for name in ("credential", "ready.json", "log"))
+    file.write_text(credential)
     ready.unlink(missing_ok=True)
     command = [
         *(sys.executable, "-m", "hutch.cli", "gateway", "--port=0", "--admin-port=0"),
-        *(f"--control-url={plane.url}", f"--control-token-file={credential}"),
-        *(f"--ready-file={ready}", "--network=127.0.0.0/8", *options),
+        *(f"--control-url={control_url}", f"--control-token-file={file}"),
+        *(f"--ready-file={ready}", *([f"--network={network}"] if network else ()), *options),
     ]
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd="/", env={**os.environ})
@@ -65,6 +71,6 @@ def through_gateway(target: Target, directory: Path) -> Iterator[Target]:
     assert port is not None
     # The server's own default is no origin at all, and its tests hold it to that.
     option = "--allow-origin=https://nobody.example"
-    with planning() as plane, gatewaying(directory, plane, option) as gateway:
+    with planning() as plane, gatewaying(directory, plane.url, option) as gateway:
         workspace = plane.add(Workspace("ws_target", "127.0.0.1", port, target.token))
         yield replace(target, url=gateway.url, token=plane.token(workspace))

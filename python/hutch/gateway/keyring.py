@@ -48,6 +48,7 @@ class Keyring:
         self._remembered: OrderedDict[bytes, Claims] = OrderedDict()
         self._wanted = trio.Event()
         self._next = _Look()
+        self._current = self._next
         self.jwks: tuple[Jwk, ...] = ()
 
     async def verify(self, token: bytes) -> Claims:
@@ -64,8 +65,7 @@ class Keyring:
         except TokenRefused as refused:
             if refused.reason != "unknown_key":
                 raise
-            await self._look()
-            claims = self._verified(token)
+            claims = await self._looked_for(token)
         self._remembered[token] = claims
         if len(self._remembered) > _MOST_REMEMBERED:
             self._remembered.popitem(last=False)
@@ -82,28 +82,34 @@ class Keyring:
             return refused.reason in {"expired", "not_yet_valid", "claims"}
         return True
 
-    async def _look(self) -> None:
-        """Waits for a look that begins after this call. Raises `Failure` (unavailable)."""
+    async def _looked_for(self, token: bytes) -> Claims:
+        """The claims after the look that is under way, or else after one that begins now."""
         self._wanted.set()
-        look = self._next
-        await look.done.wait()
-        if look.failed:
-            raise Failure(
-                "unavailable",
-                "the control plane cannot be asked for the token's key; try again",
-                extra={"may_have_arrived": False},
-            )
+        looks = (self._current, self._next)
+        for look in looks:
+            await look.done.wait()
+            try:
+                return self._verified(token)
+            except TokenRefused as refused:
+                if refused.reason != "unknown_key" or (look is looks[-1] and not look.failed):
+                    raise
+        raise Failure(
+            "unavailable",
+            "the control plane cannot be asked for the token's key; try again",
+            extra={"may_have_arrived": False},
+        )
 
     async def follow(self) -> None:
         """Looks when somebody wants a key, and now and then anyway; for ever."""
         while True:
-            self._wanted, look, self._next = trio.Event(), self._next, _Look()
+            self._wanted = trio.Event()
+            self._current, self._next = self._next, _Look()
             try:
                 self._take(await self._plane.keys())
-                look.failed = False
+                self._current.failed = False
             except PlaneAway as error:
                 _log.info("the keys could not be looked up: %s", error)
-            look.done.set()
+            self._current.done.set()
             await trio.sleep(_APART_SECONDS)
             if self._keys is not None:
                 with trio.move_on_after(_REFRESH_SECONDS):
