@@ -148,14 +148,17 @@ def members(archive: bytes) -> list[tarfile.TarInfo]:
 
 
 def made(
-    entries: Iterable[tuple[tarfile.TarInfo, bytes]], *, form: int = tarfile.PAX_FORMAT
+    entries: Iterable[tuple[tarfile.TarInfo, bytes]],
+    *,
+    form: int = tarfile.PAX_FORMAT,
+    level: int = 1,
 ) -> bytes:
     """A tar.gz of these members, however odd."""
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w:", format=form) as archive:
         for info, content in entries:
             archive.addfile(info, io.BytesIO(content))
-    return gzip.compress(sink.getvalue(), 1)
+    return gzip.compress(sink.getvalue(), level)
 
 
 def entry(

@@ -11,8 +11,10 @@ __all__ = [
     "Changed",
     "Copied",
     "Ended",
+    "Extractor",
     "FileState",
     "Guard",
+    "Landed",
     "MatchReader",
     "Matches",
     "Pack",
@@ -712,3 +714,42 @@ class Pack:
         """Ends the work at its next step and frees what it had queued."""
     def packed(self) -> tuple[int, int]:
         """Entries left out, and files that changed while they were read; known at the end."""
+
+@final
+class Landed:
+    """What an upload has made so far."""
+
+    files: int
+    directories: int
+    content_bytes: int
+    skipped: list[tuple[bytes, str]]
+    skipped_total: int
+
+@final
+class Extractor:
+    """A tar.gz being unpacked into a directory, pushed in as it arrives.
+
+    `push` and `finish` answer with a code of `hutch.wire.errors` and a sentence where the archive
+    is at fault; they raise OSError where the file system is, InterruptedError. After either
+    nothing may be pushed any more.
+    """
+
+    def __new__(
+        cls,
+        dest: bytes,
+        pending: Pending,
+        guard: Guard,
+        *,
+        keep_owner: bool,
+        sync: bool,
+        entries: int,
+        total_bytes: int,
+        ratio: int,
+        name_bytes: int,
+    ) -> Extractor:
+        """Looks at `dest`, and makes nothing yet. Raises OSError: ENOTDIR, EACCES, ELOOP."""
+    def push(self, data: bytes, stop: Stop) -> tuple[str, str] | None: ...
+    def finish(self, stop: Stop) -> tuple[str, str] | None: ...
+    def give_up(self) -> None:
+        """Leaves what was made in order, and ends; also after `finish`."""
+    def landed(self) -> Landed: ...

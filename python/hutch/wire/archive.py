@@ -8,9 +8,9 @@ Source: wire contract, section 2, "Transfer".
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hutch.wire import paths
 from hutch.wire.errors import Failure
@@ -45,6 +45,47 @@ class DownloadBody(Struct, frozen=True, kw_only=True):
     exclude_patterns: list[str] = []
     base: AbsolutePath | None = None
     level: Annotated[int, Meta(ge=0, le=9)] = 1
+
+
+class UploadQuery(Struct, frozen=True, kw_only=True):
+    """The parameters of `POST /files/transfer/upload`; the body is a tar.gz.
+
+    `dest` is made where it is missing. New files belong to the server's user, and one that
+    replaces another to that one's owner; `owner=archive` takes the archive's numbers, as root
+    only. Set-user-id and set-group-id bits are dropped. Nothing in the archive is followed:
+    neither its own symlinks nor those in `dest`. A file appears whole, in place of the one that
+    was there; an upload that fails has changed what its answer counts. `sync=true` answers
+    when all of it is on the disk.
+    """
+
+    dest: AbsolutePath
+    owner: Literal["server", "archive"] = "server"
+    sync: bool = False
+
+
+class Skipped(Struct, frozen=True, kw_only=True):
+    """What of an archive was not kept; `path` is relative to `dest`."""
+
+    path: str
+    reason: str
+    path_b64: str | UnsetType = UNSET
+
+
+class Extracted(Struct, frozen=True, kw_only=True):
+    """The answer of an upload.
+
+    `files_extracted` counts files, symlinks and hard links, `directories` those that were made,
+    `bytes` is the content of files. `skipped_total` is there where `skipped` names not all.
+    """
+
+    dest: str
+    files_extracted: int
+    directories: int
+    bytes: int
+    skipped: list[Skipped]
+    success: Literal[True] = True
+    dest_b64: str | UnsetType = UNSET
+    skipped_total: int | UnsetType = UNSET
 
 
 def roots_of(asked: DownloadBody) -> list[Root]:

@@ -91,6 +91,12 @@ class Limits(ApiLimits, ForwardLimits):
     silence_seconds: float = limit(15.0, "silence after which a stream sends a sign of life")
     delete_seconds: float = limit(3600.0, "longest removal of one tree")
     copy_seconds: float = limit(3600.0, "longest copy, move or change of modes of one tree")
+    archive_entries: int = limit(2_000_000, "most entries of an uploaded archive")
+    archive_bytes: int = limit(1024**4, "most bytes of files in an uploaded archive")
+    # A file of zeros makes 1,000; sources make 5. The first 64 MiB are free.
+    archive_ratio: int = limit(200, "most bytes out of an uploaded archive for each byte of it")
+    # A tree may be deeper than PATH_MAX, which bounds a single call only.
+    archive_name_bytes: int = limit(64 * KIB, "longest name in an uploaded archive")
     searches: int = limit(64, "content searches at once")
     search_answer_bytes: int = limit(32 * MIB, "matches in one answer of GET /files/search")
     search_memory_bytes: int = limit(

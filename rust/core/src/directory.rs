@@ -189,6 +189,17 @@ pub fn open_directory(root: BorrowedFd<'_>, rel: &[u8]) -> Result<OwnedFd> {
     open_below(hops.as_ref().map_or(root, AsFd::as_fd), last, DIRECTORY)
 }
 
+/// Opens the directory at `rel` below `root` as a mere place (`O_PATH`), as [`open_directory`]
+/// does.
+pub fn open_place_below(root: BorrowedFd<'_>, rel: &[u8]) -> Result<OwnedFd> {
+    if rel.is_empty() {
+        return open_below(root, b".", DIRECTORY | OFlags::PATH);
+    }
+    let (hops, last) = hop_down(root, rel)?;
+    let from = hops.as_ref().map_or(root, AsFd::as_fd);
+    open_below(from, last, DIRECTORY | OFlags::PATH)
+}
+
 /// Opens the file at `rel` below `root` for reading, as [`open_directory`] does.
 pub fn open_file(root: BorrowedFd<'_>, rel: &[u8]) -> Result<OwnedFd> {
     let (hops, last) = hop_down(root, rel)?;

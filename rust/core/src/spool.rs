@@ -126,12 +126,43 @@ impl Spool {
         Ok(())
     }
 
+    /// As [`Spool::replace`], by way of a temporary name in another directory of the same file
+    /// system, which a slot of the caller's names; `EXDEV` where it is on another.
+    pub(crate) fn replace_by(
+        &mut self,
+        name: &[u8],
+        at: BorrowedFd<'_>,
+        temporary: &[u8],
+    ) -> rustix::io::Result<()> {
+        if let Some((own, _)) = &self.named {
+            renameat_with(
+                &self.dir,
+                own.as_slice(),
+                &self.dir,
+                name,
+                RenameFlags::empty(),
+            )?;
+            self.named = None;
+            return Ok(());
+        }
+        self.link_at(at, temporary)?;
+        let moved = renameat_with(at, temporary, &self.dir, name, RenameFlags::empty());
+        if moved.is_err() {
+            let _ = unlinkat(at, temporary, AtFlags::empty());
+        }
+        moved
+    }
+
     fn link(&self, name: &[u8]) -> rustix::io::Result<()> {
-        match linkat(&self.file, "", &self.dir, name, AtFlags::EMPTY_PATH) {
+        self.link_at(self.dir.as_fd(), name)
+    }
+
+    fn link_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        match linkat(&self.file, "", dir, name, AtFlags::EMPTY_PATH) {
             // Without CAP_DAC_READ_SEARCH an empty path is refused; `/proc` knows another way.
             Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {
                 let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                linkat(CWD, own, &self.dir, name, AtFlags::SYMLINK_FOLLOW)
+                linkat(CWD, own, dir, name, AtFlags::SYMLINK_FOLLOW)
             }
             done => done,
         }

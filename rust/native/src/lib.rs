@@ -33,7 +33,7 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
-    use crate::archive::Pack;
+    use crate::archive::{Extractor, Landed, Pack};
     #[pymodule_export]
     use crate::chmod::{Changed, chmod};
     #[pymodule_export]

@@ -5,11 +5,14 @@ Belongs here: these rows. Source: wire contract, section 2, "Transfer".
 
 from __future__ import annotations
 
+import msgspec
+
 from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
-from hutch.server.answers import NO_STORE
+from hutch.server.answers import NO_STORE, respond_bytes
+from hutch.server.bodies import Body
 from hutch.server.streaming import Exchange, respond
-from hutch.wire.archive import DownloadBody
+from hutch.wire.archive import DownloadBody, Extracted, UploadQuery
 
 
 async def download(runtime: Runtime, call: Call[DownloadBody], exchange: Exchange) -> None:
@@ -33,6 +36,18 @@ async def download(runtime: Runtime, call: Call[DownloadBody], exchange: Exchang
     )
 
 
+async def upload(runtime: Runtime, call: Call[UploadQuery], exchange: Exchange) -> None:
+    """Unpacks the request's body as it arrives."""
+    body = Body(exchange, runtime.config.limits)
+    extracted = await runtime.archives.upload(call.asked, body.pull)
+    await respond_bytes(
+        exchange,
+        status=200,
+        headers=((b"content-type", b"application/json"), NO_STORE),
+        body=msgspec.json.encode(extracted),
+    )
+
+
 ROUTES = (
     Route(
         method="POST",
@@ -43,5 +58,15 @@ ROUTES = (
         shape=DownloadBody,
         source="body",
         media_type="application/gzip",
+    ),
+    Route(
+        method="POST",
+        path="/files/transfer/upload",
+        kind="stream",
+        handler=upload,
+        summary="Unpack a tar.gz into a directory",
+        shape=UploadQuery,
+        answer=Extracted,
+        request_media_type="application/gzip",
     ),
 )

@@ -33,7 +33,6 @@ impl List {
         self.total
     }
 
-    #[cfg(test)]
     pub(super) fn told(&self) -> &[(Vec<u8>, String)] {
         &self.told
     }

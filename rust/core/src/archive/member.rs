@@ -216,10 +216,10 @@ mod tests {
     #[test]
     fn a_records_length_counts_itself() {
         for (value, wanted) in [
-            (0, &b"6 k=\n"[..]),
-            (1, b"7 k=v\n"),
-            (3, b"9 k=vvv\n"),
-            (4, b"11 k=vvvv\n"),
+            (0, &b"5 k=\n"[..]),
+            (1, b"6 k=v\n"),
+            (4, b"9 k=vvvv\n"),
+            (5, b"11 k=vvvvv\n"),
         ] {
             let mut out = Vec::new();
             record(&mut out, b"k", &b"v".repeat(value));

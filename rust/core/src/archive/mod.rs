@@ -12,8 +12,19 @@
 //! `pax`, "ustar Interchange Format" and "pax Interchange Format"; RFC 1952.
 
 mod account;
+mod extract;
+mod gunzip;
+mod header;
+mod landing;
+mod links;
 mod member;
 mod pack;
+mod settling;
 mod tree;
+mod trouble;
+mod untar;
 
+pub use extract::{Caps, Extractor, Wishes};
+pub use landing::{Landed, Owner};
 pub use pack::{Pack, Packed, Wanted};
+pub use trouble::{Code, Trouble};
