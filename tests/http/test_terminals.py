@@ -209,6 +209,15 @@ def test_an_unknown_id_is_404(client: Client, odd: str) -> None:
         assert client.failure(method, path, 404)["code"] == "not_found"
 
 
+def test_a_missing_id_is_400(client: Client) -> None:
+    assert "id: missing" in client.failure("DELETE", "/terminals/", 400)["error"]
+
+
+def test_other_methods_are_405(client: Client) -> None:
+    for method, path in (("PUT", "/terminals"), ("POST", "/terminals/1"), ("PUT", "/ws")):
+        assert client.failure(method, path, 405)["code"] == "method_not_allowed"
+
+
 # --- ended sessions ----------------------------------------------------------------------------
 
 ENDS = {"exit 0": 0, "exit 7": 7, "kill -9 $$": 137, "kill -HUP $$": 129}

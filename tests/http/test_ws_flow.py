@@ -297,6 +297,19 @@ def test_memory_is_bounded_whoever_does_not_read(target: Target, client: Client)
         assert stuck
 
 
+def test_a_flood_of_nonsense_is_answered_to_whoever_reads_and_costs_little(
+    target: Target, client: Client, ws: Ws
+) -> None:
+    before = memory_kib(target)
+    with connected(target) as flooding:
+        for index in range(5000):
+            flooding.text(f"nonsense {index}")
+        with terminal(client, ["sh", "-c", "echo fine"]) as one:
+            ws.until_exit(one["id"])
+        assert memory_kib(target) - before < 16 * 1024
+        flooding.until(lambda: len(flooding.told(type="error")) == 5000)
+
+
 # --- frames --------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from hutch.routing.table import Call, Route
 from hutch.runtime.composition import Runtime
 from hutch.runtime.terminals.answers import ScrollbackAnswer
 from hutch.server.streaming import Exchange, respond
+from hutch.wire.errors import Failure
 from hutch.wire.terminals import (
     Scrollback,
     ScrollbackQuery,
@@ -39,6 +40,11 @@ async def close(runtime: Runtime, call: Call[None]) -> TerminalClosed:
     session = runtime.terminals.get(call.params["id"])
     await runtime.terminals.close(session)
     return TerminalClosed(terminal_id=str(session.number))
+
+
+async def missing_id(_runtime: Runtime, _call: Call[None]) -> TerminalClosed:
+    """Refuses to close a terminal that is not named, as the reference has it."""
+    raise Failure("bad_request", "id: missing; the path is /terminals/{id}")
 
 
 async def scrollback(runtime: Runtime, call: Call[ScrollbackQuery], exchange: Exchange) -> None:
@@ -75,6 +81,14 @@ ROUTES = (
         handler=close,
         summary="Close a terminal: end all that runs in it",
         answer=TerminalClosed,
+    ),
+    Route(
+        method="DELETE",
+        path="/terminals/",
+        kind="json",
+        handler=missing_id,
+        summary="A terminal without an id: 400",
+        status=400,
     ),
     Route(
         method="GET",
