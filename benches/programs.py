@@ -27,6 +27,7 @@ class Programs:
     hsink: Path
     press: Path
     inl: Path
+    watch: Path
     shafiles: Path | None
     fd: str | None
     rg: str | None
@@ -47,6 +48,7 @@ def gather(home: Path) -> Programs:
         hsink=_floor(home, "hsink"),
         press=_floor(home, "press"),
         inl=_floor(home, "inl"),
+        watch=_floor(home, "watch"),
         shafiles=_shafiles(home, absent),
         fd=_rival("fd", ("fdfind", "fd"), "fd-find", absent),
         rg=_rival("rg", ("rg",), "ripgrep", absent),

@@ -19,6 +19,7 @@ from benches.rows import (
     small,
     stalled,
     terminals,
+    watching,
 )
 
 ROWS: Final[dict[str, Row]] = {
@@ -40,5 +41,6 @@ ROWS: Final[dict[str, Row]] = {
     "stalled": stalled.stalled,
     "exec": commands.commands,
     "keystroke": terminals.keystroke,
+    "watch": watching.watching,
     "idle": small.idle,
 }
