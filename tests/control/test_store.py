@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -32,6 +33,7 @@ from hutch.wire.control.config import ControlLimits
 from hutch.wire.control.network import Policy
 from hutch.wire.control.workspaces import ListQuery, Resources
 from hutch.wire.errors import Failure
+from tests.controlling import controlling
 
 VAULT = Vault(bytes(32))
 LIMITS = ControlLimits()
@@ -87,11 +89,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'control.db'}"
     pattern: str = request.getfixturevalue("postgres")
     name = f"test_{next(_NUMBER)}"
+    make_database(pattern, name)
+    return pattern.format(name=name)
+
+
+def make_database(pattern: str, name: str) -> None:
     engine = create_engine(pattern.format(name="postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
-    return pattern.format(name=name)
 
 
 @pytest.fixture
@@ -164,7 +170,15 @@ def test_there_is_one_newest_revision() -> None:
 
 
 @pytest.mark.parametrize(
-    "database", ["", "nonsense", "nosuch://x", "sqlite:////proc/nowhere/control.db"]
+    "database",
+    [
+        "",
+        "nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "nosuch://x",
+        "sqlite:////proc/nowhere/control.db",
+    ],
 )
 def test_a_database_that_is_none_is_named(database: str) -> None:
     with pytest.raises((Failure, OSError)) as caught:
@@ -409,3 +423,35 @@ def test_a_store_belongs_to_one_key_file(store: Store) -> None:
     with pytest.raises(Failure, match="--key-file"):
         other = Vault(bytes(31) + b"1").fingerprint
         store.write_now(partial(vaults.check, fingerprint=other))
+
+
+# --- a whole control plane -------------------------------------------------------------------
+
+
+def test_a_control_plane_on_postgresql(postgres: str, tmp_path: Path) -> None:
+    name = f"whole_{next(_NUMBER)}"
+    make_database(postgres, name)
+    with controlling(tmp_path, f"--database={postgres.format(name=name)}") as plane:
+        with plane.account() as account, plane.account() as stranger:
+            body = {"name": "\u00dcber", "idempotency_key": "k", "config": {"a": "\0"}}
+            made = account.create(**body)
+            assert account.ok("POST", "/workspace", body)["workspace"] == made
+            assert made["config"] == {"a": "\0"}
+            seq = plane.internal("/changes").json()["seq"]
+            path = f"/workspace/{made['id']}"
+            other = account.create()
+            account.ok("PATCH", f"{path}/network", {"private_link_ids": [other["id"]]})
+            account.ok("DELETE", f"/workspace/{other['id']}")
+            assert account.ok("GET", f"{path}/network")["private_links"] == []
+            told = plane.internal("/changes", since=seq).json()["workspaces"]
+            assert set(told) == {made["id"], other["id"]}
+            for odd in ("%00", "%ff"):
+                url = httpx2.URL(f"{plane.url}/workspace/{odd}")
+                assert account.http.get(url).status_code == 404
+            for field in ("name", "namespace", "image", "idempotency_key"):
+                account.failure("POST", "/workspace", 400, body={field: "a\0b"})
+            stranger.failure("GET", path, 404)
+            plane.kill()
+            plane.start()
+            assert account.json("/workspace")["total"] == 1
+    assert not (tmp_path / "state" / "control.db").exists()

@@ -22,9 +22,9 @@ from hutch.cli.options import (
     require_extra,
     sentences,
     start_log,
-    state_dir_option,
     tls_options,
 )
+from hutch.cli.secrets import take_from_environment
 from hutch.wire.config import check_exposure, check_host, check_limits, check_origins
 from hutch.wire.control.config import ControlConfig, ControlLimits, check_network, control_config
 
@@ -38,11 +38,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _records_options(command: F) -> F:
     """Where the records are; the server and the commands beside it take the same."""
+    state_dir = click.option(
+        "--state-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="What outlives the process; /var/lib/hutch/control as root, else "
+        "$XDG_STATE_HOME/hutch/control.",
+    )
     database = click.option(
         "--database",
-        envvar="HUTCH_DATABASE",
-        show_envvar=True,
-        help="SQLAlchemy URL; control.db in the state directory, if not given.",
+        help="SQLAlchemy URL, HUTCH_DATABASE works too; control.db in the state directory, if "
+        "neither is given.",
     )
     key = click.option(
         "--key-file",
@@ -50,7 +55,7 @@ def _records_options(command: F) -> F:
         help="Key that secrets at rest are under, made at first start; secret.key in the state "
         "directory, if not given. Keep a copy: without it the database is of no use.",
     )
-    return state_dir_option(database(key(command)))
+    return state_dir(database(key(command)))
 
 
 @click.group(invoke_without_command=True)
@@ -97,6 +102,7 @@ def control(
     internal_host: str,
     allow_origins: tuple[str, ...],
     state_dir: Path | None,
+    database: str | None,
     **rest: Any,
 ) -> None:
     """Start the control plane: workspaces, who may reach them, and how.
@@ -108,6 +114,8 @@ def control(
     """
     if context.invoked_subcommand is not None:
         return
+    # Before anything that might start a thread: its password is nobody else's business.
+    database = take_from_environment("HUTCH_DATABASE") if database is None else database
     _require_extra()
     with sentences():
         from hutch.control.serve import Facing  # noqa: PLC0415  # the extra may be missing
@@ -119,6 +127,7 @@ def control(
         names = {name: rest.pop(name) for name in tuple(rest) if name in _OTHERS}
         config = control_config(
             _state_dir(state_dir),
+            database=database,
             host=check_host(host),
             internal_host=check_host(internal_host),
             network=check_network(network),
@@ -129,9 +138,7 @@ def control(
         _run(config, Facing(tls=tls, behind_proxy=behind_tls_proxy))
 
 
-_OTHERS = frozenset(
-    {"port", "internal_port", "internal_token_file", "database", "key_file", "ready_file"}
-)
+_OTHERS = frozenset({"port", "internal_port", "internal_token_file", "key_file", "ready_file"})
 
 
 def _require_extra() -> None:
@@ -166,6 +173,7 @@ def _opened(
     state_dir: Path | None, database: str | None, key_file: Path | None
 ) -> Iterator[tuple[ControlConfig, Store, Vault]]:
     """The records, for a command; the server may run meanwhile."""
+    database = take_from_environment("HUTCH_DATABASE") if database is None else database
     _require_extra()
     from hutch.control.composition import open_records  # noqa: PLC0415  # the extra may be missing
 

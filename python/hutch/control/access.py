@@ -64,7 +64,7 @@ class Access:
             record = found
             if found.enabled:
                 record = await self._registry.alter(found, enabled=False, voids_tokens=True)
-            await self._registry.bring_about(record)
+            await self._registry.bring_about_or_later(record)
             return await self._status(record)
 
     async def token(self, client_id: str, name: str) -> AccessToken:
@@ -95,9 +95,8 @@ class Access:
             sealed = self._registry.seal(found.id, rules.new_token())
             record = await self._registry.alter(found, voids_tokens=True, sealed=sealed)
             try:
-                await self._registry.bring_about(record)
+                await self._registry.bring_about_or_later(record)
             except Failure as failure:
-                self._registry.unsettled(record, failure)
                 raise Failure(
                     "unavailable",
                     f"the token was replaced, and the server has not taken it yet: "
@@ -116,7 +115,7 @@ class Access:
 
     async def _reconnect(self, client_id: str, name: str) -> AccessStatus:
         async with self._registry.turn_of(client_id, name) as found:
-            return await self._status(await self._registry.bring_about(found))
+            return await self._status(await self._registry.bring_about_or_later(found))
 
 
 def _require_enabled(record: Record) -> Record:

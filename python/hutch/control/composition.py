@@ -80,7 +80,8 @@ async def open_control(config: ControlConfig) -> AsyncIterator[Control]:
     with hold_state_dir(config.state_dir), open_records(config) as (store, vault):
         store.write_now(_begin)
         internal_token = _internal_token(config)
-        root, limits = config.state_dir / "workspaces", config.limits
+        # One spelling, whatever the next start is given: servers are found by it.
+        root, limits = config.state_dir.resolve() / "workspaces", config.limits
         async with (
             open_process_driver(root, config.network, limits) as driver,
             trio.open_nursery() as nursery,

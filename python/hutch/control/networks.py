@@ -49,11 +49,12 @@ class Networks:
                 wanted = rules.check_links(found, asked.private_link_ids)
                 also = partial(_link, record=found, wanted=wanted)
             record = await self._registry.alter(found, also=also, policy=policy)
-            try:
-                await self._registry.bring_about(record)
-            except Failure as failure:
-                self._registry.unsettled(record, failure)
-                raise
+            if record.is_running:
+                try:
+                    await self._registry.apply_policy(record)
+                except Failure as failure:
+                    self._registry.unsettled(record, failure)
+                    raise
             return record
 
     async def _shown(self, record: Record, warnings: tuple[str, ...] = ()) -> NetworkAnswer:

@@ -187,14 +187,26 @@ class Registry:
             return record
         if record.made != "made":
             record = await self._make(record)
-        plan = self.plan(record)
         if record.wanted == "running":
-            peers = await self.store.read(partial(workspaces.peers, identifier=record.id))
-            await self.driver.apply_policy(plan, record.policy, tuple(ip for _, ip in peers))
-            await self.driver.start(plan)
+            await self.apply_policy(record)
+            await self.driver.start(self.plan(record))
         else:
-            await self.driver.stop(plan)
+            await self.driver.stop(self.plan(record))
         return record
+
+    async def apply_policy(self, record: Record) -> None:
+        """Puts the policy on record into force. Within a turn. Raises as `bring_about` does."""
+        peers = await self.store.read(partial(workspaces.peers, identifier=record.id))
+        ips = tuple(ip for _, ip in peers)
+        await self.driver.apply_policy(self.plan(record), record.policy, ips)
+
+    async def bring_about_or_later(self, record: Record) -> Record:
+        """The same; where it cannot be now, it is tried again, and the `Failure` raised."""
+        try:
+            return await self.bring_about(record)
+        except Failure as failure:
+            self.unsettled(record, failure)
+            raise
 
     async def _make(self, record: Record) -> Record:
         try:

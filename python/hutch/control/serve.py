@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Final
 
 import msgspec
 import trio
@@ -22,6 +25,9 @@ from hutch.state import write_private
 from hutch.wire.config import is_loopback
 from hutch.wire.control.config import ControlConfig
 from hutch.wire.errors import Failure
+
+# After the grace, and so that both stay within ten seconds.
+_HANGING_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +62,43 @@ async def run_control(
 
     Raises `Failure` where it cannot be opened, OSError where a port is taken.
     """
-    async with open_control(config) as control, trio.open_nursery() as nursery:
-        inner = ServerConfig(
-            host=config.internal_host,
-            port=config.internal_port,
-            limits=config.limits,
-            # On this machine gateways need no certificate to trust.
-            tls=None if is_loopback(config.internal_host) else facing.tls,
-        )
-        outer = ServerConfig(
-            host=config.host, port=config.port, limits=config.limits, tls=facing.tls
-        )
-        nursery.start_soon(_answer_waiting, control, shutdown)
-        internal: Running = await nursery.start(
-            partial(serve, internal_app(control), inner, shutdown=shutdown)
-        )
-        app = client_app(control, behind_proxy=facing.behind_proxy)
-        running: Running = await nursery.start(partial(serve, app, outer, shutdown=shutdown))
-        standing = Standing(running.url, internal.url, control)
-        if config.ready_file is not None:
-            _write_ready(config, standing)
-        task_status.started(standing)
-        await shutdown.wait()
+    async with open_control(config) as control:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_answer_waiting, control, shutdown)
+            task_status.started(await _listen(config, control, facing, shutdown, nursery))
+            await shutdown.wait()
+            if ends_workspaces:
+                await control.end_workspaces()
         if ends_workspaces:
+            # What was under way meanwhile may have started one.
             await control.end_workspaces()
+
+
+async def _listen(
+    config: ControlConfig,
+    control: Control,
+    facing: Facing,
+    shutdown: trio.Event,
+    nursery: trio.Nursery,
+) -> Standing:
+    """Both listeners, in `nursery`, until `shutdown` fires."""
+    inner = ServerConfig(
+        host=config.internal_host,
+        port=config.internal_port,
+        limits=config.limits,
+        # On this machine gateways need no certificate to trust.
+        tls=None if is_loopback(config.internal_host) else facing.tls,
+    )
+    outer = ServerConfig(host=config.host, port=config.port, limits=config.limits, tls=facing.tls)
+    internal: Running = await nursery.start(
+        partial(serve, internal_app(control), inner, shutdown=shutdown)
+    )
+    app = client_app(control, behind_proxy=facing.behind_proxy)
+    running: Running = await nursery.start(partial(serve, app, outer, shutdown=shutdown))
+    standing = Standing(running.url, internal.url, control)
+    if config.ready_file is not None:
+        _write_ready(config.ready_file, standing)
+    return standing
 
 
 async def _answer_waiting(control: Control, shutdown: trio.Event) -> None:
@@ -87,15 +106,14 @@ async def _answer_waiting(control: Control, shutdown: trio.Event) -> None:
     control.gateways.close()
 
 
-def _write_ready(config: ControlConfig, standing: Standing) -> None:
+def _write_ready(path: Path, standing: Standing) -> None:
     told = {
         "url": standing.url,
         "pid": os.getpid(),
         "instance": standing.control.instance,
         "internal_url": standing.internal_url,
     }
-    if config.ready_file is not None:
-        write_private(config.ready_file, msgspec.json.encode(told) + b"\n")
+    write_private(path, msgspec.json.encode(told) + b"\n")
 
 
 async def serve_control(
@@ -114,6 +132,7 @@ async def serve_control(
             async with trio.open_nursery() as nursery:
                 shutdown = trio.Event()
                 nursery.start_soon(_watch_signals, signals, shutdown, facing, warn)
+                nursery.start_soon(_end_anyway, config, shutdown, warn)
                 run = partial(run_control, config, facing=facing, shutdown=shutdown)
                 nursery.start_soon(_serve, run, ready, nursery.cancel_scope)
     except BaseExceptionGroup as group:
@@ -128,6 +147,28 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         ready(await nursery.start(run))
     all_of_it.cancel()
+
+
+async def _end_anyway(
+    config: ControlConfig, shutdown: trio.Event, warn: Callable[[str], None]
+) -> None:
+    """Once it has to end, sees to it that it does: a database that hangs holds its thread.
+
+    Nobody was told that what hangs was done, and intentions on record are for the next start.
+    """
+    await shutdown.wait()
+
+    def end() -> None:
+        warn("the database hangs; the control plane ends without waiting for it")
+        os._exit(1)
+
+    last_resort = threading.Timer(config.limits.grace_seconds + _HANGING_SECONDS, end)
+    last_resort.daemon = True
+    last_resort.start()
+    try:
+        await trio.sleep_forever()
+    finally:
+        last_resort.cancel()
 
 
 async def _watch_signals(

@@ -131,7 +131,7 @@ class Workspaces:
                 record = found
                 if found.wanted != "stopped":
                     record = await self._registry.alter(found, wanted="stopped")
-                return await self._registry.bring_about(record)
+                return await self._registry.bring_about_or_later(record)
 
         return self._shown(await self._registry.run(end))
 

@@ -42,6 +42,8 @@ _THREADS: Final = 8
 # A file appears, and a token is taken, without telling anybody.
 _POLL_SECONDS: Final = 0.01
 _LOG_SHOWN: Final = 300
+# Where the control plane's own end waits for it, which may take ten.
+_ALL_SECONDS: Final = 7.0
 # What a server may know of our environment: not our variables, and no secret of the caller's.
 _PASSED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "SHELL", "USER", "LOGNAME")
 _PASSED_TOO: Final = ("HUTCH_RIPGREP_URL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
@@ -261,9 +263,10 @@ class ProcessDriver:
 
     async def end_all(self) -> None:
         """Ends every server that runs, at once; what is on record stays."""
+        seconds = min(self._limits.stop_seconds, _ALL_SECONDS)
         async with trio.open_nursery() as nursery:
-            for workspace, process in tuple(self._running.items()):
-                nursery.start_soon(self._end, workspace, process)
+            for process in tuple(self._running.values()):
+                nursery.start_soon(process.end, seconds)
 
     async def aclose(self) -> None:
         """Lets go of everything; the servers run on."""

@@ -42,7 +42,7 @@ class Store:
         self._written = trio.Event()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Runs queries that change nothing, on one state of the data."""
+        """Runs queries that change nothing; each sees what was committed before it."""
 
         def whole() -> T:
             with self._engine.connect() as connection, connection.begin():
@@ -97,6 +97,8 @@ def open_store(database: str) -> Store:
     """
     try:
         url = make_url(database)
+        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+            raise Failure("bad_request", "--database: in memory nothing is kept; name a file")
         engine = create_engine(url, **_settings(url))
     except (ArgumentError, ModuleNotFoundError) as error:
         raise Failure("bad_request", f"--database: {_first_line(error)}") from None
@@ -121,8 +123,8 @@ def _first_line(error: Exception) -> str:
 def _settings(url: URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         # Made before SQLite would make it, so that nobody else may read it.
-        if url.database and not url.database.startswith("file:"):
-            Path(url.database).touch(mode=0o600)
+        if not str(url.database).startswith("file:"):
+            Path(str(url.database)).touch(mode=0o600)
         return {"connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False}}
     return {"pool_pre_ping": True}
 
