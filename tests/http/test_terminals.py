@@ -74,15 +74,6 @@ def test_the_default_is_a_shell_of_80_by_24(client: Client) -> None:
             assert one["scrollback_size"] == 64 * 1024
 
 
-@pytest.mark.parametrize(
-    ("shell", "wanted"), [("/bin/sh", "/bin/sh"), ("/nothing/here", "/bin/bash"), ("", "/bin/bash")]
-)
-def test_the_shell_is_the_servers_else_bash(tmp_path: Path, shell: str, wanted: str) -> None:
-    with serving(tmp_path, environment={"SHELL": shell}) as target, target.client() as client:
-        with terminal(client) as one:
-            assert one["command"] == [wanted]
-
-
 @pytest.mark.parametrize("body", [{"cmd": ["cat"]}, {"command": ["cat"]}, {"shell": "cat"}])
 def test_cmd_has_an_alias_and_a_short_form(client: Client, body: dict[str, Any]) -> None:
     with terminal(client, **body) as one:

@@ -5,9 +5,11 @@ Source: wire contract, section 5.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hutch.runtime.processes.surroundings import login_shell
 from hutch.runtime.terminals.ids import Ids
 from hutch.runtime.terminals.scrollback import Scrollback
 
@@ -30,6 +32,25 @@ def test_when_every_id_is_in_use_there_is_none() -> None:
     ids = Ids()
     assert {ids.take() for _ in range(255)} == set(range(1, 256))
     assert ids.take() is None
+
+
+@pytest.mark.parametrize(
+    ("shell", "wanted"),
+    [
+        ("/bin/sh", "/bin/sh"),
+        ("/nothing/here", "/bin/bash"),
+        ("", "/bin/bash"),
+        (None, "/bin/bash"),
+    ],
+)
+def test_the_shell_is_the_servers_else_bash(
+    monkeypatch: pytest.MonkeyPatch, shell: str | None, wanted: str
+) -> None:
+    if shell is None:
+        monkeypatch.delenv("SHELL", raising=False)
+    else:
+        monkeypatch.setenv("SHELL", shell)
+    assert login_shell() == wanted
 
 
 PIECES = st.lists(st.binary(max_size=200_000), max_size=8)

@@ -525,3 +525,43 @@ async def test_a_flood_of_pings_does_not_keep_others_out(site: Site) -> None:
             for _ in range(20):
                 await server.lives()
             nursery.cancel_scope.cancel()
+
+
+async def test_room_is_waited_for_and_one_that_takes_nothing_is_told_of(site: Site) -> None:
+    """The extension `hutch.room`, by which an application closes in order whoever does not read."""
+    sent, full = 0, trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        await receive()
+        await send({"type": "websocket.accept"})
+        while await scope["extensions"]["hutch.room"](0.2):
+            await send({"type": "websocket.send", "bytes": b"x" * 8192})
+            sent += 1
+        full.set()
+        await send({"type": "websocket.close", "code": 1013})
+
+    server = await site.serve(http_only(app), ping_seconds=0.05, pong_seconds=30)
+    async with opened(server) as socket:
+        with trio.fail_after(20):
+            await full.wait()
+        # All of it, whole: no frame was stuck half-way.
+        for _ in range(sent):
+            assert await socket.message() == b"x" * 8192
+        assert (await socket.closing())[0] == 1013
+    assert sent > 1
+
+
+async def test_who_waits_for_room_is_released_by_the_shutdown(site: Site) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while True:
+            await send({"type": "websocket.send", "bytes": b"x" * 8192})
+            await scope["extensions"]["hutch.room"](600)
+
+    server = await site.serve(http_only(app))
+    async with opened(server):
+        await trio.sleep(0.2)
+        with trio.fail_after(8):
+            await server.stop()

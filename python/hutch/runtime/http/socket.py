@@ -112,7 +112,8 @@ class Connection:
                     await self._take(message)
                 await self._outbox.until_room()
         except trio.Cancelled:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True) as last:
+                last.deadline = trio.current_time() + self._limits.drain_seconds
                 for left in await self._socket.rest():
                     await self._take(left)
             raise

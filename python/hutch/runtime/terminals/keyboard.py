@@ -26,6 +26,7 @@ class Keyboard:
         self._size = 0
         self._typed = trio.Event()
         self._taken = trio.lowlevel.ParkingLot()
+        self._is_stalled = False
         self._is_closed = False
 
     @property
@@ -36,11 +37,14 @@ class Keyboard:
     async def until_room(self, size: int, seconds: float) -> bool:
         """Waits until a message of `size` bytes fits; whether it came to that in time.
 
-        One always fits where nothing waits, however large it is.
+        One always fits where nothing waits, however large it is. Where somebody has waited in vain
+        and nothing was taken since, nobody waits again: a flood of messages would add up.
         """
-        with trio.move_on_after(seconds):
-            while not self._fits(size):
-                await self._taken.park()
+        if not self._is_stalled:
+            with trio.move_on_after(seconds) as patience:
+                while not self._fits(size):
+                    await self._taken.park()
+            self._is_stalled = patience.cancelled_caught
         return self._fits(size)
 
     def _fits(self, size: int) -> bool:
@@ -86,6 +90,7 @@ class Keyboard:
         first = self._waiting.popleft()
         count = self._write(first)
         self._size -= count
+        self._is_stalled &= count == 0
         if count < len(first):
             self._waiting.appendleft(first[count:])
         self._taken.unpark_all()
