@@ -15,6 +15,7 @@ from benches.rows import (
     floors,
     listing,
     million,
+    proxied,
     search,
     small,
     stalled,
@@ -42,5 +43,6 @@ ROWS: Final[dict[str, Row]] = {
     "exec": commands.commands,
     "keystroke": terminals.keystroke,
     "watch": watching.watching,
+    "proxy": proxied.proxied,
     "idle": small.idle,
 }
