@@ -177,6 +177,10 @@ impl Sink for Counted {
         self.landing.content(bytes)
     }
 
+    fn hole(&mut self, bytes: u64) -> Result<(), Trouble> {
+        self.landing.hole(bytes)
+    }
+
     fn end(&mut self) -> Result<(), Trouble> {
         self.landing.end_file(self.size)
     }

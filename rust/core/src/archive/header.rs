@@ -29,7 +29,17 @@ pub(super) struct Pax {
     pub(super) gid: Option<u64>,
     /// A record that nothing here keeps: extended attributes, say.
     pub(super) lost: Option<String>,
-    pub(super) is_sparse: bool,
+    /// The file's name and size where PAX says that the member is a map and its data.
+    pub(super) sparse: Sparse,
+}
+
+/// What PAX says of a sparse file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sparse {
+    pub(super) is_any: bool,
+    pub(super) major: Option<u64>,
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
 }
 
 impl Header {
@@ -97,7 +107,7 @@ fn text(field: &[u8]) -> &[u8] {
 }
 
 /// Octal digits, or GNU's base 256.
-fn number(field: &[u8], name: &[u8]) -> Result<i64, Trouble> {
+pub(super) fn number(field: &[u8], name: &[u8]) -> Result<i64, Trouble> {
     if field[0] & 0x80 != 0 {
         return base_256(field).ok_or_else(|| wrong(name));
     }
@@ -151,7 +161,7 @@ impl Pax {
             b"gid" => self.gid = decimal(value)?,
             b"mtime" if value.is_empty() => self.mtime = None,
             b"mtime" => self.mtime = Some(time(value).ok_or_else(broken)?),
-            _ if key.starts_with(b"GNU.sparse.") => self.is_sparse = true,
+            _ if key.starts_with(b"GNU.sparse.") => self.sparse.set(&key[11..], value)?,
             _ if key.starts_with(b"SCHILY.") || key.starts_with(b"LIBARCHIVE.xattr.") => {
                 let is_kept = [&b"SCHILY.dev"[..], b"SCHILY.ino", b"SCHILY.nlink"].contains(&key);
                 if !is_kept {
@@ -173,8 +183,22 @@ impl Pax {
             uid: self.uid.or(other.uid),
             gid: self.gid.or(other.gid),
             lost: self.lost.or_else(|| other.lost.clone()),
-            is_sparse: self.is_sparse || other.is_sparse,
+            // Of one file, never of all.
+            sparse: self.sparse,
         }
+    }
+}
+
+impl Sparse {
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Trouble> {
+        self.is_any = true;
+        match key {
+            b"major" => self.major = decimal(value)?,
+            b"name" => self.name = Some(value.to_vec()),
+            b"realsize" => self.size = decimal(value)?,
+            _ => {}
+        }
+        Ok(())
     }
 }
 

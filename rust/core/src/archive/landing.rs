@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustc_hash::FxHashMap;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, fchmod, fchown,
-    fstat, futimens, mkdirat, openat, statat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, fchmod,
+    fchown, fstat, ftruncate, futimens, mkdirat, openat, seek, statat,
 };
 use rustix::io::{Errno, write};
 
@@ -300,6 +300,17 @@ impl Landing {
             bytes = &bytes[taken..];
         }
         Ok(())
+    }
+
+    pub(super) fn hole(&mut self, bytes: u64) -> Result<(), Trouble> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let fd = file.spool.file();
+        let step = i64::try_from(bytes).unwrap_or(i64::MAX);
+        seek(fd, SeekFrom::Current(step))
+            .and_then(|end| ftruncate(fd, end))
+            .map_err(|errno| self.failed(&file.rel, errno))
     }
 
     pub(super) fn end_file(&mut self, size: u64) -> Result<(), Trouble> {

@@ -20,6 +20,7 @@ mod links;
 mod member;
 mod pack;
 mod settling;
+mod sparse;
 mod tree;
 mod trouble;
 mod untar;

@@ -3,13 +3,14 @@
 //! Belongs here: the order of blocks, extended headers, sizes. Banned here: files; what is done
 //! with an entry is its `Sink`'s affair.
 //!
-//! The end mark is demanded, since without it a cut between two members could not be told.
+//! Sparse files keep their holes. The end mark is demanded, since without it a cut between two members could not be told.
 //! Archives that follow each other are read on, where tar would drop all but the first.
 //! Where PAX and ustar disagree, PAX counts, as POSIX has it. A size on what has no content is
 //! refused: readers disagree about it, and what one takes for content is a header to the other.
 
 use super::header::{Header, Pax};
 use super::member::BLOCK;
+use super::sparse::{Map, Reader};
 use super::trouble::{Trouble, bad, shown, too_large};
 
 /// An extended header or a long name.
@@ -43,6 +44,8 @@ pub(super) struct Entry {
 pub(super) trait Sink {
     fn begin(&mut self, entry: Entry) -> Result<(), Trouble>;
     fn content(&mut self, bytes: &[u8]) -> Result<(), Trouble>;
+    /// So many zeros, for which nothing need be stored.
+    fn hole(&mut self, bytes: u64) -> Result<(), Trouble>;
     fn end(&mut self) -> Result<(), Trouble>;
 }
 
@@ -55,6 +58,10 @@ pub(super) struct Untar {
     global: Pax,
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
+    /// A sparse file whose map is being read.
+    mapped: Option<(Entry, Reader)>,
+    /// Where the bytes of the sparse file at hand belong.
+    map: Option<Map>,
     entries: u64,
     is_ended: bool,
 }
@@ -67,6 +74,10 @@ enum State {
         flag: u8,
         left: u64,
         bytes: Vec<u8>,
+    },
+    /// In a map: how much of the member is left with it.
+    Mapped {
+        left: u64,
     },
     Content {
         left: u64,
@@ -83,10 +94,7 @@ impl Untar {
         while !bytes.is_empty() {
             match &mut self.state {
                 State::Header => {
-                    let wanted = (BLOCK - self.block.len()).min(bytes.len());
-                    self.block.extend_from_slice(&bytes[..wanted]);
-                    bytes = &bytes[wanted..];
-                    if self.block.len() == BLOCK {
+                    if self.fill(&mut bytes) {
                         self.header(sink)?;
                     }
                 }
@@ -102,11 +110,20 @@ impl Untar {
                         self.extend(flag, &found)?;
                     }
                 }
+                State::Mapped { .. } => {
+                    if self.fill(&mut bytes) {
+                        self.map_block(sink)?;
+                    }
+                }
                 State::Content { left, pad } => {
-                    sink.content(take(left, &mut bytes))?;
+                    let taken = take(left, &mut bytes);
+                    match &mut self.map {
+                        Some(map) => map.content(taken, sink)?,
+                        None => sink.content(taken)?,
+                    }
                     if *left == 0 {
                         self.state = State::skipping(*pad);
-                        sink.end()?;
+                        self.end(sink)?;
                     }
                 }
                 State::Skipped { left } => {
@@ -118,6 +135,14 @@ impl Untar {
             }
         }
         Ok(())
+    }
+
+    /// Fills the block at hand; true when it is whole.
+    fn fill(&mut self, bytes: &mut &[u8]) -> bool {
+        let wanted = (BLOCK - self.block.len()).min(bytes.len());
+        self.block.extend_from_slice(&bytes[..wanted]);
+        *bytes = &bytes[wanted..];
+        self.block.len() == BLOCK
     }
 
     /// Whether the archive may end here.
@@ -148,7 +173,7 @@ impl Untar {
                 self.state = State::skipping(header.size + pad(header.size));
                 Ok(())
             }
-            _ => self.member(header, sink),
+            _ => self.member(header, &block, sink),
         }
     }
 
@@ -182,17 +207,22 @@ impl Untar {
         Ok(())
     }
 
-    fn member(&mut self, header: Header, sink: &mut impl Sink) -> Result<(), Trouble> {
+    fn member(
+        &mut self,
+        header: Header,
+        block: &[u8; BLOCK],
+        sink: &mut impl Sink,
+    ) -> Result<(), Trouble> {
         let pax = std::mem::take(&mut self.local).or(&self.global);
-        let name = pax.path.or(self.long_name.take()).unwrap_or(header.name);
+        let is_sparse = pax.sparse.is_any || header.flag == b'S';
+        let name = pax
+            .sparse
+            .name
+            .or(pax.path)
+            .or(self.long_name.take())
+            .unwrap_or(header.name);
         let size = pax.size.unwrap_or(header.size);
         let kind = kind_of(header.flag, &name, size)?;
-        if pax.is_sparse {
-            return Err(bad(format!(
-                "{}: sparse files are not taken; make the archive without --sparse",
-                shown(&name)
-            )));
-        }
         if kind != Kind::File && size > 0 {
             return Err(bad(format!(
                 "{}: has a size of {size}, and is no file that could have one",
@@ -200,7 +230,7 @@ impl Untar {
             )));
         }
         self.entries += 1;
-        sink.begin(Entry {
+        let entry = Entry {
             kind,
             link: pax.link.or(self.long_link.take()).unwrap_or(header.link),
             mode: header.mode,
@@ -210,17 +240,92 @@ impl Untar {
             mtime: pax.mtime.unwrap_or((header.mtime, 0)),
             lost: pax.lost,
             name,
-        })?;
+        };
         self.long_link = None;
+        if is_sparse {
+            let is_known = pax.sparse.major == Some(1) && kind == Kind::File;
+            let text = pax.sparse.size.filter(|_| is_known).map(Reader::text);
+            return self.begin_map(entry, block, text, sink);
+        }
+        sink.begin(entry)?;
         if kind == Kind::File {
-            if size == 0 {
-                sink.end()?;
-            } else {
-                let pad = pad(size);
-                self.state = State::Content { left: size, pad };
-            }
+            self.begin_content(size, sink)?;
         }
         Ok(())
+    }
+
+    fn begin_content(&mut self, size: u64, sink: &mut impl Sink) -> Result<(), Trouble> {
+        if size == 0 {
+            self.state = State::Header;
+            return self.end(sink);
+        }
+        let pad = pad(size);
+        self.state = State::Content { left: size, pad };
+        Ok(())
+    }
+
+    fn end(&mut self, sink: &mut impl Sink) -> Result<(), Trouble> {
+        if let Some(map) = self.map.take() {
+            map.end(sink)?;
+        }
+        sink.end()
+    }
+
+    /// A sparse file: its map comes first, in the header already, in blocks of its own, or as
+    /// text in its data.
+    fn begin_map(
+        &mut self,
+        entry: Entry,
+        block: &[u8; BLOCK],
+        text: Option<Reader>,
+        sink: &mut impl Sink,
+    ) -> Result<(), Trouble> {
+        let left = entry.size;
+        let (reader, goes_on) = match text {
+            Some(reader) => (reader, true),
+            None if block[156] == b'S' => Reader::header(block)?,
+            None => {
+                return Err(bad(format!(
+                    "{}: a sparse file in a form that is not taken; make the archive without it",
+                    shown(&entry.name)
+                )));
+            }
+        };
+        self.mapped = Some((entry, reader));
+        if goes_on {
+            self.state = State::Mapped { left };
+            return Ok(());
+        }
+        self.end_map(left, sink)
+    }
+
+    fn map_block(&mut self, sink: &mut impl Sink) -> Result<(), Trouble> {
+        let block = std::mem::take(&mut self.block);
+        let (State::Mapped { left }, Some((_, reader))) = (&mut self.state, &mut self.mapped)
+        else {
+            return Ok(());
+        };
+        if matches!(reader, Reader::Text { .. }) {
+            // A map that is longer than its member is broken.
+            *left = left.checked_sub(BLOCK as u64).ok_or_else(|| {
+                bad("the archive is broken: the map of a sparse file is longer than it")
+            })?;
+        }
+        let left = *left;
+        if reader.block(&block)? {
+            self.end_map(left, sink)?;
+        }
+        Ok(())
+    }
+
+    fn end_map(&mut self, left: u64, sink: &mut impl Sink) -> Result<(), Trouble> {
+        let Some((mut entry, reader)) = self.mapped.take() else {
+            return Ok(());
+        };
+        entry.size = reader.size();
+        self.map = Some(reader.finish(left)?);
+        sink.begin(entry)?;
+        self.begin_content(left, sink)
     }
 }
 
@@ -239,17 +344,13 @@ fn kind_of(flag: u8, name: &[u8], size: u64) -> Result<Kind, Trouble> {
     match flag {
         // So directories were written before ustar.
         b'0' | 0 if name.ends_with(b"/") && size == 0 => Ok(Kind::Directory),
-        b'0' | b'7' | 0 => Ok(Kind::File),
+        b'0' | b'7' | b'S' | 0 => Ok(Kind::File),
         b'1' => Ok(Kind::HardLink),
         b'2' => Ok(Kind::Symlink),
         b'5' => Ok(Kind::Directory),
         b'3' => refuse("a character device"),
         b'4' => refuse("a block device"),
         b'6' => refuse("a FIFO"),
-        b'S' => Err(bad(format!(
-            "{}: sparse files are not taken; make the archive without --sparse",
-            shown(name)
-        ))),
         other => refuse(&format!("a member of type {:?}", char::from(other))),
     }
 }
