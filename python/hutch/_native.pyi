@@ -14,6 +14,7 @@ __all__ = [
     "Extractor",
     "FileState",
     "Guard",
+    "Kept",
     "Landed",
     "MatchReader",
     "Matches",
@@ -40,6 +41,7 @@ __all__ = [
     "find_at_once",
     "is_code",
     "is_made_on_reading",
+    "kept",
     "locate",
     "make_dirs",
     "may_hang",
@@ -624,6 +626,38 @@ class Watcher:
 
     def stop(self) -> None:
         """Ends it, at once or when its thread comes back from the disk."""
+
+@final
+class Kept:
+    """How full caches and buffers are, each beside its bound."""
+
+    @property
+    def digests(self) -> int:
+        """Digests that are remembered."""
+
+    @property
+    def most_digests(self) -> int: ...
+    @property
+    def rules(self) -> int:
+        """Bytes of compiled ignore rules."""
+
+    @property
+    def indexes(self) -> int:
+        """Bytes of the indexes of repositories."""
+
+    @property
+    def most_rules(self) -> int:
+        """What rules, and indexes too, may take."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of listings and answers that wait for their clients."""
+
+    @property
+    def most_buffered(self) -> int: ...
+
+def kept() -> Kept:
+    """How full the caches and buffers of this process are now."""
 
 def pool_close() -> None:
     """Ends and joins the thread pool; the next walk makes a new one."""

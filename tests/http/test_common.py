@@ -165,9 +165,15 @@ def asked(client: Client, route: Route, place: Path) -> str:
     return good[0]
 
 
+# What they tell is another thing each time they are asked, and as long as it happens to be.
+OF_NOW = ("/metrics", "/limits")
+
+
 def told(answer: httpx2.Response) -> tuple[int, dict[str, str]]:
     """Status and headers, without those that no two answers share."""
     kept = {k: v for k, v in answer.headers.items() if k not in OWN_HEADERS}
+    if answer.url.path.endswith(OF_NOW):
+        del kept["content-length"]
     # The one thing in an error body that no two share has always the same length.
     return answer.status_code, kept
 
@@ -194,7 +200,8 @@ def test_the_local_spelling_is_the_same(client: Client, tree: Path, route: Route
     plain, local = client.http.get(path), client.http.get(f"/runtimes/local{path}")
     assert plain.status_code == 200
     assert told(local) == told(plain)
-    assert TIMES.sub(b"", local.content) == TIMES.sub(b"", plain.content)
+    if not path.startswith(OF_NOW):
+        assert TIMES.sub(b"", local.content) == TIMES.sub(b"", plain.content)
 
 
 def test_changes_under_the_local_spelling_are_made(client: Client, tree: Path) -> None:

@@ -6,50 +6,39 @@ workspaces, tokens. Their number has no bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import trio
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import Counter, Histogram
 
+from hutch.server.figures import CONTENT_TYPE, Figures
 from hutch.server.streaming import Exchange
 
-CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+__all__ = ["CONTENT_TYPE", "Metrics"]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
 
 
-class Metrics:
+class Metrics(Figures):
     """What is counted, in a registry of its own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        super().__init__("hutch_gateway")
         self._answers = Counter(
             "hutch_gateway_answers",
             "Answers by status; 'none' where a client left before one began",
             ["status"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._waited = Histogram(
             "hutch_gateway_answer_seconds",
             "From a request's head to the head of its answer",
             buckets=_SECONDS,
-            registry=self._registry,
+            registry=self.registry,
         )
-
-    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Adds a figure that is asked for whenever it is read."""
-        Gauge(f"hutch_gateway_{name}", text, registry=self._registry).set_function(value)
 
     @contextmanager
     def counting(self, exchange: Exchange) -> Iterator[Exchange]:
@@ -69,7 +58,3 @@ class Metrics:
         finally:
             if exchange.scope["type"] == "http" or status != "none":
                 self._answers.labels(status).inc()
-
-    def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
-        return bytes(generate_latest(self._registry))

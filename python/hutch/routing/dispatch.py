@@ -6,11 +6,13 @@ way before and after. Banned here: who may ask (each application has its own cre
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from hutch.routing.cors import Headers
 from hutch.routing.sockets import Socket
-from hutch.routing.table import Call, Place, Route, StreamHandler, Table
+from hutch.routing.table import Call, Kind, Place, Route, StreamHandler, Table
 from hutch.routing.views import SOCKET, quart_app, refuse_large
 from hutch.server.bodies import read_body
 from hutch.server.streaming import FORWARDED, Exchange
@@ -26,6 +28,8 @@ class Dispatch:
         self._service = service
         self._table = table
         self._limits = limits
+        # Answers under way of each kind that may take long.
+        self.open: dict[Kind, int] = {"stream": 0, "socket": 0}
         self._quart = quart_app(service, table, limits.body_bytes)
 
     def find(self, path: str) -> Place | None:
@@ -48,16 +52,26 @@ class Dispatch:
         if route.kind == "json":
             await self._quart(scope, exchange.receive, exchange.send)
             return
-        asked = await self._asked(route, exchange)
-        call = Call(asked, place.params, dict(scope["headers"]))
-        handler = cast(StreamHandler, route.handler)
-        await handler(self._service, call, exchange)
+        with self._counting("stream"):
+            asked = await self._asked(route, exchange)
+            call = Call(asked, place.params, dict(scope["headers"]))
+            handler = cast(StreamHandler, route.handler)
+            await handler(self._service, call, exchange)
+
+    @contextmanager
+    def _counting(self, kind: Kind) -> Iterator[None]:
+        self.open[kind] += 1
+        try:
+            yield
+        finally:
+            self.open[kind] -= 1
 
     async def _open(self, exchange: Exchange, place: Place) -> None:
         state = exchange.scope.setdefault("state", {})
         state["route"] = place.socket().path
         state[SOCKET] = socket = Socket(exchange)
-        await self._quart(exchange.scope, socket.feed, exchange.send)
+        with self._counting("socket"):
+            await self._quart(exchange.scope, socket.feed, exchange.send)
 
     async def _asked(self, route: Route, exchange: Exchange) -> Any:
         if route.shape is None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hutch import _native
 from hutch.runtime import system
 from hutch.runtime.archive import Archives
+from hutch.runtime.bounds import bounds
 from hutch.runtime.chmod import Chmods
 from hutch.runtime.copy import Copies
 from hutch.runtime.exec.commands import Commands, open_commands
@@ -34,8 +35,10 @@ from hutch.runtime.terminals.service import Terminals, open_terminals
 from hutch.runtime.walk import Walks
 from hutch.runtime.watchers.watchers import Watchers, open_watchers
 from hutch.runtime.write import Writes
+from hutch.server.figures import RequestFigures
 from hutch.state import hold_state_dir
 from hutch.wire.config import Config
+from hutch.wire.limits import Bound
 from hutch.wire.system import RuntimeInfo
 
 
@@ -63,6 +66,12 @@ class Runtime:
     commands: Commands
     terminals: Terminals
     watchers: Watchers
+    figures: RequestFigures
+
+    def bounds(self) -> dict[str, Bound]:
+        """Every bound by its name, with its present use."""
+        counting = (self.searches, self.commands, self.terminals, self.watchers, self.ports)
+        return bounds(self.config.limits, counting, self.figures)
 
 
 @asynccontextmanager
@@ -82,7 +91,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                 open_terminals(config, cgroups) as terminals,
                 open_watchers(config.limits) as watchers,
             ):
-                yield Runtime(
+                runtime = Runtime(
                     config=config,
                     instance=secrets.token_hex(8),
                     info=system.runtime_info(commands.capabilities),
@@ -103,6 +112,35 @@ async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
                     finds=Finds(),
                     installations=Installations(config, ripgreps, pending),
                     ports=Ports(config.limits),
+                    figures=RequestFigures(),
                 )
+                _show(runtime)
+                yield runtime
         finally:
             _native.pool_close()
+
+
+def _show(runtime: Runtime) -> None:
+    """What is told at `/metrics` of the services, asked for whenever it is read."""
+    figures, totals = runtime.figures, runtime.walks.totals
+    for name, text, value in (
+        ("tasks", "Commands that run", lambda: runtime.commands.uses()["exec_tasks"]),
+        ("terminals", "Terminals that are live", lambda: runtime.terminals.uses()["terminals"]),
+        ("watchers", "Watchers", lambda: runtime.watchers.uses()["watchers"]),
+        ("walks", "Listings under way", lambda: len(totals.under_way)),
+    ):
+        figures.gauge(name, text, value)
+    figures.total("walk_entries", "Entries that listings saw", lambda: totals.counts()[0])
+    figures.total("walk_bytes", "Bytes that listings sent", lambda: totals.counts()[1])
+    figures.family(
+        "limit",
+        "Every bound, as /limits tells it",
+        "limit",
+        lambda: {name: one.limit for name, one in runtime.bounds().items()},
+    )
+    figures.family(
+        "limit_used",
+        "How much of a bound is in use",
+        "limit",
+        lambda: {n: one.used for n, one in runtime.bounds().items() if one.used is not None},
+    )

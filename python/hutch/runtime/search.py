@@ -335,6 +335,10 @@ class Searches:
         # What a hung mount keeps alive beyond SIGKILL; looked at with each search.
         self._left: list[trio.Process] = []
 
+    def uses(self) -> dict[str, float]:
+        """How much of its bounds is in use, by the names of `Limits`."""
+        return {"searches": self._under_way}
+
     @asynccontextmanager
     async def open(self, query: SearchQuery | SearchStreamQuery) -> AsyncIterator[Search]:
         """A search under way; none of its processes is left afterwards.

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from hutch.runtime.composition import open_runtime
+from hutch.runtime.composition import Runtime, open_runtime
 from hutch.runtime.http.app import Application
 from hutch.runtime.http.auth import Tokens
 from hutch.server import Idle, Running, ServerConfig, serve
@@ -64,7 +64,7 @@ async def _serve_runtime(
             nursery.start_soon(_end_when_told, shutdown, runtime.terminals.end)
             app = Application(runtime, tokens)
             running: Running = await nursery.start(
-                _serve, app, config, shutdown, idle, nursery.cancel_scope
+                _serve, app, runtime, shutdown, idle, nursery.cancel_scope
             )
             if config.ready_file is not None:
                 write_ready(config.ready_file, url=running.url, instance=runtime.instance)
@@ -94,15 +94,23 @@ async def _end_anyway(config: Config, shutdown: trio.Event, warn: Callable[[str]
 
 async def _serve(
     app: Application,
-    config: Config,
+    runtime: Runtime,
     shutdown: trio.Event,
     idle: Idle,
     all_of_it: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[Running],
 ) -> None:
+    config = runtime.config
     server = ServerConfig(host=config.host, port=config.port, limits=config.limits)
-    await serve(app, server, shutdown=shutdown, idle=idle, task_status=task_status)
+    await serve(
+        app,
+        server,
+        shutdown=shutdown,
+        idle=idle,
+        figures=runtime.figures,
+        task_status=task_status,
+    )
     all_of_it.cancel()
 
 

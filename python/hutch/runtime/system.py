@@ -18,6 +18,8 @@ CAPABILITIES = (
     "files.stream",
     "files.hash",
     "files.raw",
+    "metrics",
+    "limits",
     "files.preconditions",
     "files.transfer",
     "files.copy",

@@ -18,14 +18,38 @@ from hutch.wire.walk import WalkQuery
 Form = Literal["stream", "children", "flat", "tree"]
 
 
+class Totals:
+    """What all listings together did, those under way included."""
+
+    def __init__(self) -> None:
+        self.under_way: set[Walk] = set()
+        self._entries = self._bytes = 0
+
+    def counts(self) -> tuple[int, int]:
+        """Entries and bytes so far."""
+        told = [one.statistics() for one in self.under_way]
+        entries = self._entries + sum(one.entries for one in told)
+        return entries, self._bytes + sum(one.bytes for one in told)
+
+    def end(self, walk: Walk) -> None:
+        """Counts a walk for the last time."""
+        told = walk.statistics()
+        self.under_way.discard(walk)
+        self._entries += told.entries
+        self._bytes += told.bytes
+
+
 class Walk:
     """A walk in progress: a `Source` of batches.
 
     The eventfd stays open until `stop`, which any owner may call at any time, more than once.
     """
 
-    def __init__(self, native: _native.Walk) -> None:
+    def __init__(self, native: _native.Walk, totals: Totals | None = None) -> None:
         self._native = native
+        self._totals = totals
+        if totals is not None:
+            totals.under_way.add(self)
         self._descriptor = native.fileno()
         self._stopped = False
 
@@ -59,6 +83,8 @@ class Walk:
         # Before the descriptor closes, or epoll would go on waiting for a number that the
         # next open file reuses.
         trio.lowlevel.notify_closing(self._descriptor)
+        if self._totals is not None:
+            self._totals.end(self)
         self._native.stop()
 
     def statistics(self) -> _native.WalkStatistics:
@@ -78,6 +104,7 @@ class Walks:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.totals = Totals()
 
     def open(self, query: WalkQuery, form: Form) -> Walk:
         """A walk under way. Its first batch tells whether there is anything to list."""
@@ -98,5 +125,6 @@ class Walks:
                 max_content_budget=query.max_content_budget,
                 content_limit=self._limits.content_bytes,
                 entry_limit=self._limits.listing_entries,
-            )
+            ),
+            self.totals,
         )

@@ -21,6 +21,7 @@ from hypercorn.trio.lifespan import Lifespan
 
 from hutch.server.census import Census
 from hutch.server.descriptors import inherited_limit, raise_limit
+from hutch.server.figures import RequestFigures
 from hutch.server.listening import accept, open_listeners
 from hutch.server.service import ASGIApp, Idle, Service
 from hutch.server.stalls import Stalls
@@ -60,14 +61,15 @@ async def serve(
     *,
     shutdown: trio.Event,
     idle: Idle | None = None,
+    figures: RequestFigures | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until `shutdown` fires, then ends whatever clients do.
 
     At shutdown nothing more is accepted, connections that wait for a request are closed, and
     WebSockets told (1012); what is under way has `grace_seconds`, and is then cancelled and cut.
-    `idle` is the caller's handle on the connections that wait for a request. Raises OSError where
-    the port is taken.
+    `idle` is the caller's handle on the connections that wait for a request; `figures` count what
+    is served. Raises OSError where the port is taken.
     """
     room = raise_limit() // config.descriptors_each
     state: dict[str, Any] = {}
@@ -80,7 +82,10 @@ async def serve(
             state=state,
             idle=Idle() if idle is None else idle,
             tls=config.tls,
+            figures=figures,
         )
+        if figures is not None:
+            figures.look_at(service.census, service.stalls)
         async with _lifespan(app, state):
             task_status.started(Running(_url(listeners[0], config.tls)))
             await _serve(service, listeners, shutdown)
@@ -89,6 +94,8 @@ async def serve(
 async def _serve(service: Service, listeners: list[socket.socket], shutdown: trio.Event) -> None:
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
+            if service.figures is not None:
+                accepting.start_soon(service.figures.watch_lag)
             for one in listeners:
                 accepting.start_soon(accept, one, service, connections)
             await shutdown.wait()

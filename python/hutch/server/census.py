@@ -29,6 +29,11 @@ class Census:
     def __len__(self) -> int:
         return len(self._strangers) + len(self._known)
 
+    @property
+    def strangers(self) -> int:
+        """How many of them nobody knows yet."""
+        return len(self._strangers)
+
     def admit(self, newcomer: Transport) -> bool:
         """Counts a new connection; the oldest stranger may be closed for it. False: full."""
         full = len(self) >= self.most or len(self._strangers) >= self.most_strangers

@@ -340,14 +340,18 @@ class HttpExchange:
         return self.scope is not None and self.scope["http_version"] == "1.0"
 
     def log(self) -> None:
-        """Writes the access log's line."""
+        """Writes the access log's line, and counts the request."""
+        status = self.status if self.begun else 0
         log_request(
             self.scope,
             request_id=self.request_id,
-            status=self.status if self.begun else 0,
+            status=status,
             sent=self.sent,
             started=self._started,
         )
+        if self._service.figures is not None:
+            seconds = trio.current_time() - self._started
+            self._service.figures.count(self.scope, status=status, sent=self.sent, seconds=seconds)
 
 
 def _is_piece_near(message: Message) -> bool:

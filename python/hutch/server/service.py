@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from hutch.server.census import Census
+from hutch.server.figures import RequestFigures
 from hutch.server.stalls import Stalls
 from hutch.server.tls import Tls
 from hutch.wire.config import ServerLimits
@@ -70,6 +71,7 @@ class Service:
     state: Mapping[str, Any]
     idle: Idle
     tls: Tls | None = None
+    figures: RequestFigures | None = None
     closing: trio.Event = field(default_factory=trio.Event)
 
     def close(self) -> None:

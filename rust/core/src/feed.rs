@@ -26,13 +26,18 @@ pub const LARGEST: usize = 512 * 1024;
 /// What may lie in one feed before its producer parks.
 const OWN_BOUND: usize = 1024 * 1024;
 /// What may lie in all feeds together; beyond it each keeps one small batch at a time.
-const SHARED_BOUND: usize = 32 * 1024 * 1024;
+pub const SHARED_BOUND: usize = 32 * 1024 * 1024;
 
 /// The piece in which a larger text is sent, and what a text may have to be sent in one, while
 /// the feeds are crowded: many clients that stall must not hold a large file each.
 pub const CROWDED_PIECE: usize = 32 * 1024;
 
 static SHARED: AtomicUsize = AtomicUsize::new(0);
+
+/// What lies in all feeds together now, in bytes.
+pub fn shared() -> usize {
+    SHARED.load(Ordering::Relaxed)
+}
 
 /// What a consumer gets.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod copy;
 mod error;
 mod find;
 mod hole;
+mod kept;
 mod matches;
 mod mkdir;
 mod mounts;
@@ -42,6 +43,8 @@ mod _native {
     use crate::find::find;
     #[pymodule_export]
     use crate::hole::punch_hole;
+    #[pymodule_export]
+    use crate::kept::{Kept, kept};
     #[pymodule_export]
     use crate::matches::{MatchReader, Matches};
     #[pymodule_export]

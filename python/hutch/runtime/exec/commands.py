@@ -74,6 +74,10 @@ class Commands:
         names = ("exec", "exec.stream", "exec.idempotency")
         return names if self._cgroups is None else (*names, "exec.cgroup")
 
+    def uses(self) -> dict[str, float]:
+        """How much of its bounds is in use, by the names of `Limits`."""
+        return self._registry.uses()
+
     # --- running ------------------------------------------------------------------------------
 
     async def run(self, asked: ExecBody, key: str | None, *, pipe: bool) -> Task:

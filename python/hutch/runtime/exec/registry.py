@@ -62,6 +62,15 @@ class Registry:
         self._numbers = count()
         self.earlier = trio.Event()
 
+    def uses(self) -> dict[str, float]:
+        """How much of its bounds is in use, by the names of `Limits`."""
+        return {
+            "exec_tasks": len(self._running),
+            "exec_finished": len(self._finished),
+            "exec_finished_bytes": self._kept_bytes,
+            "exec_keys": len(self._keys),
+        }
+
     # --- looking ------------------------------------------------------------------------------
 
     def all(self) -> list[Task]:

@@ -17,6 +17,7 @@ from hutch.runtime.http import (
     archive,
     chmod,
     copy,
+    figures,
     mkdir,
     proxy,
     raw,
@@ -42,6 +43,7 @@ TABLE: Final = Table(
         "Hutch runtime",
         (
             *system.ROUTES,
+            *figures.ROUTES,
             *walk.ROUTES,
             *read.ROUTES,
             *raw.ROUTES,
@@ -72,7 +74,11 @@ class Application:
     def __init__(self, runtime: Runtime, tokens: Tokens, table: Table = TABLE) -> None:
         self._tokens = tokens
         self._origins = Origins(runtime.config.allow_origins)
-        self._dispatch = Dispatch(runtime, table, runtime.config.limits)
+        self._dispatch = dispatch = Dispatch(runtime, table, runtime.config.limits)
+        runtime.figures.gauge(
+            "open_streams", "Answers that are streams, under way", lambda: dispatch.open["stream"]
+        )
+        runtime.figures.gauge("open_sockets", "WebSockets", lambda: dispatch.open["socket"])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request or one socket, as ASGI has it."""

@@ -54,6 +54,12 @@ class Terminals:
         self._signals = Lane(_SIGNALS)
         self._is_ending = False
 
+    def uses(self) -> dict[str, float]:
+        """How much of its bounds is in use, by the names of `Limits`."""
+        ended = sum(one.ended.is_set() for one in self._sessions.values())
+        live = len(self._sessions) - ended + self._starting
+        return {"terminals": live, "terminals_ended": ended}
+
     # --- requests -----------------------------------------------------------------------------
 
     async def create(self, asked: TerminalBody) -> Session:

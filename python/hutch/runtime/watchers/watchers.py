@@ -142,6 +142,11 @@ class Watchers:
         self._made = 0
         self._listeners = Listeners()
 
+    def uses(self) -> dict[str, float]:
+        """How much of its bounds is in use, by the names of `Limits`."""
+        directories = 0 if self._engine is None else self._engine.watched()
+        return {"watchers": len(self._all), "watch_directories": directories}
+
     # --- what endpoints ask -------------------------------------------------------------------
 
     async def create(self, asked: WatchBody) -> WatcherFacts:
