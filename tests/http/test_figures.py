@@ -141,7 +141,7 @@ EACH = {
     "listing_entries", "search_answer_bytes", "search_memory_bytes", "download_bytes",
     "exec_memory_bytes", "exec_answer_bytes", "exec_input_bytes", "terminal_scrollback_bytes",
     "terminal_lag_bytes", "terminal_input_bytes", "socket_outbox_bytes", "watch_events",
-    "watch_log_bytes",
+    "watch_log_bytes", "archive_entries", "archive_bytes", "archive_ratio", "archive_name_bytes",
 }  # fmt: skip
 
 
