@@ -113,6 +113,13 @@ def test_term_cwd_and_env(client: Client, place: Path, tmp_path: Path) -> None:
     assert told.splitlines() == [f"dumb {tmp_path} ä=", str(tmp_path)]
 
 
+def test_no_other_terminals_size_is_believed(tmp_path: Path) -> None:
+    with serving(tmp_path, environment={"COLUMNS": "7", "LINES": "7", "SHELL": ""}) as target:
+        with target.client() as client:
+            assert said(client, "echo ${COLUMNS-} ${LINES-} $SHELL") == "/bin/bash\n"
+            assert said(client, "echo $COLUMNS $SHELL", env={"COLUMNS": "9"}) == "9 /bin/bash\n"
+
+
 def test_the_servers_own_variables_stay_its_own(client: Client, target: Target) -> None:
     assert "HUTCH" not in said(client, "env")
     assert target.token not in said(client, "tr '\\0' '\\n' < /proc/$PPID/environ")
@@ -194,7 +201,9 @@ def test_a_freed_id_is_not_reused_soon(client: Client) -> None:
     assert len(set(ids)) == 11
 
 
-@pytest.mark.parametrize("odd", ["0", "256", "-1", "01x", "abc", "99", "1.0", "%31%00", "1" * 300])
+@pytest.mark.parametrize(
+    "odd", ["0", "256", "-1", "01", "01x", "abc", "99", "1.0", "%31%00", "1" * 300]
+)
 def test_an_unknown_id_is_404(client: Client, odd: str) -> None:
     for method, path in (("DELETE", f"/terminals/{odd}"), ("GET", f"/terminals/{odd}/scrollback")):
         assert client.failure(method, path, 404)["code"] == "not_found"

@@ -281,8 +281,8 @@ def _ends_with(client: Client, identifier: str, wanted: bytes) -> bool:
 def test_ctrl_c_interrupts_the_foreground_and_not_the_shell(client: Client, ws: Ws) -> None:
     with terminal(client, ["bash", "--norc", "-i"], env={"PS1": "$ "}) as one:
         ws.until_seen(one["id"], b"$ ")
-        ws.type(one["id"], "sleep 600; echo never\n")
-        ws.until_seen(one["id"], b"never\r\n")
+        ws.type(one["id"], "sleep 602; echo never\n")
+        until(lambda: _in_foreground(b"sleep\x00602"))
         ws.type(one["id"], b"\x03")
         ws.until_seen(one["id"], b"^C")
         ws.type(one["id"], "echo code $?\n")
@@ -293,7 +293,7 @@ def test_job_control(client: Client, ws: Ws) -> None:
     with terminal(client, ["bash", "--norc", "-i"], env={"PS1": "$ "}) as one:
         ws.until_seen(one["id"], b"$ ")
         ws.type(one["id"], "sleep 601\n")
-        until(lambda: _foreground(one["id"], b"sleep", client))
+        until(lambda: _in_foreground(b"sleep\x00601"))
         ws.type(one["id"], b"\x1a")
         ws.until_seen(one["id"], b"Stopped")
         ws.type(one["id"], "bg\n")
@@ -306,8 +306,8 @@ def test_job_control(client: Client, ws: Ws) -> None:
         assert ws.until_exit(one["id"]) == 9
 
 
-def _foreground(identifier: str, name: bytes, _client: Client) -> bool:
-    """Whether a program of this name runs somewhere in the foreground of its terminal."""
+def _in_foreground(command: bytes) -> bool:
+    """Whether such a command runs somewhere in the foreground of its terminal."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
@@ -315,7 +315,7 @@ def _foreground(identifier: str, name: bytes, _client: Client) -> bool:
         except OSError:
             continue
         fields = stat[stat.rfind(b")") + 2 :].split()
-        if words.startswith(name + b"\x00601") and fields[2] == fields[5]:
+        if words.startswith(command) and fields[2] == fields[5]:
             return True
     return False
 

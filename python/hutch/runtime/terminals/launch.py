@@ -25,6 +25,8 @@ from hutch.wire.errors import Failure, from_os_error
 from hutch.wire.terminals import TerminalBody
 
 TERM: Final = "xterm-256color"
+# What the terminal that the server was started from may have left, and programs would believe.
+_ANOTHERS: Final = frozenset({"COLUMNS", "LINES", "TERMCAP"})
 # Of asm-generic/ioctls.h and termbits.h; Python's termios has none of them. The other end comes
 # by a call and not by its name, so that no mount of devpts can be in the way.
 _TIOCSPTLCK: Final = 0x40045431
@@ -55,9 +57,9 @@ def launch(asked: TerminalBody, directory: bytes, cgroups: Cgroups | None) -> St
     terminal to be had; bad_request for a missing directory or too long arguments; unavailable
     where the machine is out of processes or descriptors.
     """
-    words = asked.words or [surroundings.login_shell()]
-    given = {"TERM": TERM, **asked.env}
-    environment = surroundings.environment(given, surroundings.OURSELVES, directory)
+    shell = surroundings.login_shell()
+    words = asked.words or [shell]
+    environment = _environment(asked.env, shell, directory)
     surroundings.require_directory(directory)
     place = Place(directory, environment.get("PATH", DEFAULT_PATH))
     file = locate(words[0], place)
@@ -71,6 +73,13 @@ def launch(asked: TerminalBody, directory: bytes, cgroups: Cgroups | None) -> St
         os.close(theirs)
         raise
     return Started(process, tree, words, master, theirs)
+
+
+def _environment(given: dict[str, str], shell: str, directory: bytes) -> dict[str, str]:
+    """As a command's, with what belongs to a terminal: its kind, its shell, no other one's size."""
+    ours = {"TERM": TERM, "SHELL": shell, **given}
+    found = surroundings.environment(ours, surroundings.OURSELVES, directory)
+    return {name: value for name, value in found.items() if name in given or name not in _ANOTHERS}
 
 
 def _open(cols: int, rows: int) -> tuple[int, int]:

@@ -128,8 +128,8 @@ class Terminals:
 
     def get(self, identifier: str) -> Session:
         """The session of an id. Raises `Failure` (not_found)."""
-        is_number = identifier.isascii() and identifier.isdigit() and len(identifier) <= 3  # noqa: PLR2004  # 255
-        found = self._sessions.get(int(identifier)) if is_number else None
+        # By text: "01" and "1 " are no ids.
+        found = next((one for one in self.all() if str(one.number) == identifier), None)
         if found is None:
             raise Failure("not_found", f"no terminal with the id {identifier[:40]!r}")
         return found
