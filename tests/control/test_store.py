@@ -205,6 +205,20 @@ def test_what_fails_changes_nothing(store: Store) -> None:
     assert store.read_now(clients.every) == []
 
 
+def test_a_database_that_cannot_be_used_is_unavailable(tmp_path: Path) -> None:
+    place = tmp_path / "control.db"
+    store = open_store(f"sqlite:///{place}")
+    store.read_now(clients.every)
+    store.close()
+    for one in tmp_path.glob("control.db*"):
+        one.unlink()
+    place.mkdir()
+    for call in (store.read_now, store.write_now):
+        with pytest.raises(Failure) as caught:
+            call(clients.every)
+        assert caught.value.code == "unavailable"
+
+
 def test_writers_take_turns(store: Store) -> None:
     """Twenty threads, each reading what it then writes: none is lost, none fails."""
     store.write_now(add_client)

@@ -12,8 +12,6 @@ plane may end, die and come back, and finds them again.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -22,16 +20,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import msgspec
 import trio
 
 from hutch.control.drivers import processes
 from hutch.control.drivers.driver import PORT, Health, Plan
+from hutch.control.drivers.places import Place, Places
 from hutch.control.drivers.processes import Process
 from hutch.control.drivers.reaching import Reach
-from hutch.state import write_private
 from hutch.wire.control.config import ControlLimits
 from hutch.wire.control.network import Policy
 from hutch.wire.errors import Failure
@@ -41,7 +38,7 @@ T = TypeVar("T")
 _THREADS: Final = 8
 # A file appears, and a token is taken, without telling anybody.
 _POLL_SECONDS: Final = 0.01
-_LOG_SHOWN: Final = 300
+_TRIM_SECONDS: Final = 60.0
 # Where the control plane's own end waits for it, which may take ten.
 _ALL_SECONDS: Final = 7.0
 # What a server may know of our environment: not our variables, and no secret of the caller's.
@@ -64,8 +61,7 @@ class ProcessDriver:
     def __init__(
         self, root: Path, network: IPv4Network, limits: ControlLimits, nursery: trio.Nursery
     ) -> None:
-        self._root = root
-        self._trash = root / ".removed"
+        self._places = Places(root)
         self._network = network
         self._limits = limits
         self._nursery = nursery
@@ -100,14 +96,14 @@ class ProcessDriver:
 
     async def create(self, plan: Plan) -> None:
         """Makes the directories."""
-        await self._in_thread(partial(self._make, plan))
+        await self._in_thread(self._places.of(plan.id).make)
 
     async def start(self, plan: Plan) -> None:
         """Starts the server, or has the one that runs take the token, or ends it."""
         if not plan.serving:
             await self.stop(plan)
             return
-        await self._in_thread(partial(self._make, plan))
+        await self._in_thread(self._places.of(plan.id).make)
         process = await self._process(plan.id)
         if process is not None:
             if await self._takes_token(plan, process):
@@ -125,7 +121,7 @@ class ProcessDriver:
     async def delete(self, plan: Plan) -> None:
         """Ends the server; the directory is gone at once, its content soon."""
         await self.stop(plan)
-        await self._in_thread(partial(self._discard, plan.id))
+        await self._in_thread(partial(self._places.discard, plan.id))
         self._nursery.start_soon(self.empty_trash)
 
     async def apply_policy(self, plan: Plan, policy: Policy, peers: tuple[str, ...]) -> None:
@@ -134,7 +130,7 @@ class ProcessDriver:
     async def health(self, plan: Plan) -> Health:
         """Whether our process is there and answers to the token; it looks for no other."""
         process = self._running.get(plan.id)
-        instance = None if process is None else self._ready(plan.id, process)
+        instance = None if process is None else self._places.of(plan.id).instance(process.pid)
         if instance is None:
             return Health(serving=False)
         return Health(serving=await self._reach.accepts(plan), instance=instance)
@@ -143,39 +139,17 @@ class ProcessDriver:
         """The next workspace whose server ended by itself."""
         return await self._told.receive()
 
-    # --- files ---------------------------------------------------------------------------------
-
-    def _place(self, workspace: str) -> Path:
-        return self._root / workspace
-
-    def _make(self, plan: Plan) -> None:
-        place = self._place(plan.id)
-        for one in (self._root, place, place / "home"):
-            one.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _discard(self, workspace: str) -> None:
-        self._trash.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._place(workspace)
-        if place.exists():
-            place.rename(self._trash / f"{workspace}.{secrets.token_hex(4)}")
-
     async def empty_trash(self) -> None:
-        """Removes what deleted workspaces left; what cannot be is left to the next start."""
-        if self._trash.exists():
-            remove = partial(shutil.rmtree, self._trash, ignore_errors=True)
-            await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
+        """Removes what deleted workspaces left."""
+        await trio.to_thread.run_sync(self._places.empty_trash, abandon_on_cancel=True)
 
-    def _ready(self, workspace: str, process: Process) -> str | None:
-        """The instance of a server whose listeners stand; None while they don't."""
-        try:
-            told: Any = msgspec.json.decode((self._place(workspace) / "ready.json").read_bytes())
-            return str(told["instance"]) if told["pid"] == process.pid else None
-        except (OSError, msgspec.DecodeError, KeyError, TypeError):
-            return None
-
-    def _write_token(self, plan: Plan) -> None:
-        # Atomically: whoever reads it reads one token, the old one or the new.
-        write_private(self._place(plan.id) / "token", f"{plan.token}\n".encode())
+    async def trim_logs(self) -> None:
+        """Keeps the logs of servers within their bound, for ever."""
+        while True:
+            await trio.sleep(_TRIM_SECONDS)
+            for workspace in tuple(self._running):
+                trim = partial(self._places.of(workspace).trim_log, self._limits.log_bytes)
+                await self._in_thread(trim)
 
     # --- processes -----------------------------------------------------------------------------
 
@@ -184,8 +158,7 @@ class ProcessDriver:
         known = self._running.get(workspace)
         if known is not None:
             return known
-        state_dir = self._place(workspace) / "state"
-        found = await self._in_thread(partial(processes.find, state_dir))
+        found = await self._in_thread(partial(processes.find, self._places.of(workspace).state))
         if found is not None:
             self._keep(workspace, found)
         return found
@@ -206,14 +179,14 @@ class ProcessDriver:
         self._running.pop(workspace, None)
 
     async def _spawn(self, plan: Plan) -> None:
-        place = self._place(plan.id)
-        await self._in_thread(partial(self._write_token, plan))
+        place = self._places.of(plan.id)
+        await self._in_thread(partial(place.write_token, plan.token))
         start = partial(
             processes.spawn,
             _command(plan, place),
-            cwd=place / "home",
-            environment=_environment(place / "home"),
-            log=place / "log",
+            cwd=place.home,
+            environment=_environment(place.home),
+            log=place.log,
         )
         process = await self._in_thread(start)
         self._keep(plan.id, process)
@@ -227,18 +200,18 @@ class ProcessDriver:
                 await trio.sleep(_POLL_SECONDS)
         if not process.ended.is_set():
             await self._end(plan.id, process)
-        why = await self._in_thread(partial(_last_line, self._place(plan.id) / "log"))
+        why = await self._in_thread(self._places.of(plan.id).last_line)
         raise Failure("unavailable", f"the server of {plan.id} did not start: {why}")
 
     async def _takes_token(self, plan: Plan, process: Process) -> bool:
         """Whether the server that runs has the plan's token, or takes it now."""
         if await self._is_serving(plan, process):
             return True
-        await self._in_thread(partial(self._write_token, plan))
+        await self._in_thread(partial(self._places.of(plan.id).write_token, plan.token))
         signalled = False
         with trio.move_on_after(self._limits.reload_seconds):
             while not process.ended.is_set():
-                if self._ready(plan.id, process) is not None:
+                if self._is_ready(plan, process):
                     # Before its listeners stand the signal would end it.
                     if not signalled:
                         process.signal(signal.SIGHUP)
@@ -250,9 +223,10 @@ class ProcessDriver:
 
     async def _is_serving(self, plan: Plan, process: Process) -> bool:
         # Nobody but our own process is shown the token.
-        if self._ready(plan.id, process) is None:
-            return False
-        return await self._reach.accepts(plan)
+        return self._is_ready(plan, process) and await self._reach.accepts(plan)
+
+    def _is_ready(self, plan: Plan, process: Process) -> bool:
+        return self._places.of(plan.id).instance(process.pid) is not None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
@@ -281,6 +255,7 @@ async def open_process_driver(
     async with trio.open_nursery() as nursery:
         driver = ProcessDriver(root, network, limits, nursery)
         nursery.start_soon(driver.empty_trash)
+        nursery.start_soon(driver.trim_logs)
         try:
             yield driver
         finally:
@@ -289,20 +264,16 @@ async def open_process_driver(
             nursery.cancel_scope.cancel()
 
 
-def _command(plan: Plan, place: Path) -> list[str]:
+def _command(plan: Plan, place: Place) -> list[str]:
     return [
-        sys.executable,
-        "-m",
-        "hutch.cli",
-        "serve",
+        *(sys.executable, "-m", "hutch.cli", "serve"),
         f"--host={plan.ip}",
         f"--port={plan.port}",
-        f"--token-file={place / 'token'}",
-        processes.state_option(place / "state"),
-        f"--cwd={place / 'home'}",
-        f"--ready-file={place / 'ready.json'}",
-        # What a workspace installs is its own.
-        f"--ripgrep-dir={place / 'bin'}",
+        f"--token-file={place.token_file}",
+        processes.state_option(place.state),
+        f"--cwd={place.home}",
+        f"--ready-file={place.ready_file}",
+        f"--ripgrep-dir={place.programs}",
     ]
 
 
@@ -310,13 +281,3 @@ def _environment(home: Path) -> dict[str, str]:
     names = (*_PASSED, *_PASSED_TOO, *_PROXIES, *(one.upper() for one in _PROXIES))
     passed = {name: os.environ[name] for name in names if name in os.environ}
     return {**passed, "HOME": str(home)}
-
-
-def _last_line(log: Path) -> str:
-    """The end of what the server said before it ended."""
-    try:
-        lines = log.read_bytes()[-4096:].decode("utf-8", "replace").split("\n")
-    except OSError:
-        return "it said nothing"
-    said = [line.strip() for line in lines if line.strip()]
-    return said[-1][:_LOG_SHOWN] if said else "it said nothing"

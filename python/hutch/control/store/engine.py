@@ -7,21 +7,25 @@ are numbered in the order in which they become visible, on any database.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import trio
 from sqlalchemy import Connection, create_engine, event, make_url, select
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from hutch.control.store.migrating import migrate
 from hutch.control.store.tables import META
 from hutch.wire.errors import Failure
 
 T = TypeVar("T")
+
+_log: Final = logging.getLogger("hutch.control")
 
 _READERS: Final = 4
 _BUSY_SECONDS: Final = 10
@@ -43,12 +47,7 @@ class Store:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Runs queries that change nothing; each sees what was committed before it."""
-
-        def whole() -> T:
-            with self._engine.connect() as connection, connection.begin():
-                return work(connection)
-
-        return await trio.to_thread.run_sync(whole, limiter=self._readers)
+        return await trio.to_thread.run_sync(self.read_now, work, limiter=self._readers)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Runs one transaction that changes something; durable when this returns.
@@ -63,7 +62,7 @@ class Store:
 
     def write_now(self, work: Callable[[Connection], T]) -> T:
         """The same in this thread: for commands that have no other."""
-        with self._engine.connect() as connection:
+        with _translated(), self._engine.connect() as connection:
             writing = connection.execution_options(hutch_writes=True)
             with writing.begin():
                 writing.execute(select(META.c.seq).with_for_update()).one()
@@ -71,7 +70,7 @@ class Store:
 
     def read_now(self, work: Callable[[Connection], T]) -> T:
         """A read in this thread."""
-        with self._engine.connect() as connection, connection.begin():
+        with _translated(), self._engine.connect() as connection, connection.begin():
             return work(connection)
 
     @property
@@ -87,6 +86,16 @@ class Store:
     def close(self) -> None:
         """Closes every connection."""
         self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A database that is away, full or too busy is no bug: the next try may succeed."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        _log.warning("the database: %s", _first_line(error))
+        raise Failure("unavailable", "the database cannot be used now; try again") from error
 
 
 def open_store(database: str) -> Store:

@@ -33,6 +33,7 @@ class ControlLimits(ApiLimits):
     reload_seconds: float = limit(5.0, "a workspace's server must have taken a new token")
     stop_seconds: float = limit(12.0, "from SIGTERM to SIGKILL of a workspace's server")
     revive_seconds: float = limit(30.0, "longest pause before a server that ended is restarted")
+    log_bytes: int = limit(16 * MIB, "log of a workspace's server; a longer one is emptied")
     changes: int = limit(100_000, "most changes that are remembered for gateways")
     wait_seconds: float = limit(60.0, "longest wait of GET /changes")
 
