@@ -27,12 +27,13 @@ from benches.timing import DEADLINE_SECONDS, Side, interleave, ratios
 REQUESTS = 300
 ADDED_MS = 1.5
 BODY_BYTES = 1 << 30
-# Each byte is copied twice more, by a third process on two cores.
-BODY_RATIO = 4.0
+# No promise of the design's, but bounds that show a change for the worse. Each byte is copied twice
+# more, by a third process on two cores.
+BODY_RATIO = 6.0
 SOCKETS = 100
 TRIPS = 20
 MESSAGE_BYTES = 1024
-SOCKETS_RATIO = 3.0
+SOCKETS_RATIO = 5.0
 OK = 200
 
 

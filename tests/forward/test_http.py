@@ -6,12 +6,17 @@ Source: wire contract, sections 8 and 10; RFC 9110, section 7.6.
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 import trio
 
-from tests.forward.upstreams import OK, Peer, Relay, says
-from tests.server.site import begun, get, post
+from hutch.forward import Forwarder, Headers, Upstream
+from hutch.server.streaming import Exchange
+from hutch.wire.config import Limits
+from hutch.wire.errors import Failure
+from tests.forward.upstreams import OK, Peer, Relay, Same, says
+from tests.server.site import begun, get, http_only, post
 
 
 async def test_the_head_goes_up_as_it_came(relay: Relay) -> None:
@@ -201,6 +206,62 @@ async def test_head_has_the_length_and_no_body(relay: Relay) -> None:
     assert (answer.headers[b"content-length"], answer.headers[b"x-a"]) == (b"1000000", b"1")
     await wire.send(get("/alive"))
     assert (await wire.answer()).body == b"hello"
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"304 Not Modified"])
+async def test_an_answer_without_a_body_may_say_it_has_chunks(relay: Relay, status: bytes) -> None:
+    head = b"HTTP/1.1 %b\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\n\r\n" % status
+    server = await relay.to(says(head))
+    wire = await server.connect()
+    await wire.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await wire.answer(bodiless=True)).headers[b"trailer"] == b"X-A"
+    await wire.send(get("/alive"))
+    assert (await wire.answer()).body == b"hello"
+
+
+class OddError(Exception):
+    """What an edit of its own knows."""
+
+
+class Refusing(Same):
+    def answer(self, _status: int, _headers: Headers) -> Headers:
+        raise OddError
+
+
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+@pytest.mark.parametrize("headers", [(), UPGRADE], ids=["HTTP", "WebSocket"])
+async def test_what_the_edit_raises_passes_unwrapped(
+    relay: Relay, headers: tuple[str, ...]
+) -> None:
+    closed = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(OK)
+        await peer.all()
+        closed.set()
+
+    upstream = Upstream(name="it", addresses=(("127.0.0.1", await relay.upstream(script)),))
+
+    @http_only
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        exchange = Exchange(scope, receive, send)
+        try:
+            await Forwarder(Limits()).carry(exchange, upstream, Refusing(b"up"))
+        except OddError:
+            raise Failure("conflict", "as the edit says") from None
+
+    server = await relay.site.serve(app)
+    assert (await server.ask(get("/", *headers))).failure["code"] == "conflict"
+    with trio.fail_after(2):
+        await closed.wait()
 
 
 async def test_informational_answers_pass(relay: Relay) -> None:

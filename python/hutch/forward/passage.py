@@ -17,7 +17,7 @@ import h11
 import trio
 
 from hutch.forward.bounds import Bounds
-from hutch.forward.failures import Broken, Silent
+from hutch.forward.failures import Broken
 from hutch.forward.heads import Edit, Headers, Incoming, end_to_end, trailers, without
 from hutch.forward.link import Link
 from hutch.server.exchange import IS_CONNECTED
@@ -77,7 +77,8 @@ class Passage:
             nursery.start_soon(self._guarded, self._upload, nursery.cancel_scope)
             try:
                 await self._download(edit)
-            except (Broken, Silent, ClientGone, Failure) as error:
+            except Exception as error:
+                # Whatever it is, the nursery must not wrap it: the caller knows its edit's own.
                 self._raised = self._raised or error
             nursery.cancel_scope.cancel()
         raised, self._raised = self._raised, None

@@ -15,7 +15,6 @@ from hutch.forward.heads import Edit, Headers, Incoming, end_to_end, upgrading
 from hutch.forward.link import Link, Upstream, dial
 from hutch.forward.passage import Passage
 from hutch.forward.splice import Splice
-from hutch.server.gone import ClientGone
 from hutch.server.streaming import Exchange
 from hutch.server.tunnel import TUNNEL, Tunnel
 from hutch.wire.errors import Failure
@@ -56,13 +55,14 @@ class Upgrade:
             nursery.start_soon(_cancel_when_gone, tunnel, nursery.cancel_scope)
             try:
                 await self._shake_hands(upstream, edit)
-            except (ClientGone, Failure) as error:
-                raised = error
             except Broken as error:
                 arrived = self._link is not None and self._link.has_sent
                 raised = broken(upstream.name, error, arrived=arrived)
             except Silent as error:
                 raised = silent(upstream.name, error)
+            except Exception as error:
+                # Whatever it is, the nursery must not wrap it: the caller knows its edit's own.
+                raised = error
             nursery.cancel_scope.cancel()
         if raised is not None:
             try:

@@ -80,7 +80,7 @@ class HttpExchange:
 
     async def receive(self) -> Message:
         """The application's side of the request: its body, then whether the client left."""
-        self._note_authenticated()
+        self.note_authenticated()
         message = _DISCONNECT
         if not self._ending:
             message = await (self._left() if self._body_ended else self._body())
@@ -155,7 +155,8 @@ class HttpExchange:
         self.gone = True
         return _DISCONNECT
 
-    def _note_authenticated(self) -> None:
+    def note_authenticated(self) -> None:
+        """No stranger any more, where the application has let the request through."""
         if self.scope is not None and self.scope["state"].get("authenticated"):
             self._service.census.let_through(self._transport)
 
@@ -178,7 +179,7 @@ class HttpExchange:
     async def _start(self, message: Message) -> None:
         if self.begun or self._head is not None:
             raise AnswerBegun(message["status"])
-        self._note_authenticated()
+        self.note_authenticated()
         self.status = message["status"]
         self._trailing = message.get("trailers", False)
         self._head = message
@@ -229,7 +230,7 @@ class HttpExchange:
         `forwarded` is the reason phrase where the answer is another server's.
         """
         self.status = 101
-        self._note_authenticated()
+        self.note_authenticated()
         answer = h11.InformationalResponse(
             status_code=101,
             headers=self._headers(headers, forwarded=forwarded is not None),

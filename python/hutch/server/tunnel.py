@@ -46,6 +46,7 @@ class Tunnel:
         Until `switch` he may still refuse, by ASGI's `websocket.http.response.start`.
         """
         self.taken = True
+        self._http.note_authenticated()
         await self._on_take()
 
     async def switch(self, headers: Iterable[tuple[bytes, bytes]], *, reason: bytes) -> None:
