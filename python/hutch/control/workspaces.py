@@ -7,6 +7,7 @@ Source: wire contract, section 9.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -56,12 +57,10 @@ class Workspaces:
 
     async def _settle(self, identifier: str) -> None:
         """Has a new workspace made; where it cannot be, the record says why."""
-        try:
+        with suppress(Failure):
             async with self._registry.turn(identifier) as record:
                 if record.made == "making":
-                    await self._registry.bring_about(record)
-        except Failure:
-            pass
+                    await self._registry.bring_about_or_later(record)
 
     async def retry(self, client_id: str, name: str) -> Workspace:
         """Tries again to make a workspace that could not be made."""
