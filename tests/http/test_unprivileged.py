@@ -104,6 +104,46 @@ def test_a_directory_that_may_not_be_read_stops_a_removal_half_way(
     assert told["removed"] == 3
 
 
+def test_a_copy_takes_what_may_be_read_and_names_the_rest(plain: Client, tree: Path) -> None:
+    top = build(tree / "top", {"a/file": "x", "hidden/file": "", "set": "", "shut": "secret"})
+    foreign(top / "hidden", 0o700)
+    foreign(top / "shut", 0o600)
+    foreign(top / "set", 0o6755)
+    body = {"source": str(top), "destination": str(tree / "new")}
+    answer = plain.request("POST", "/files/copy", body=body)
+    told = answer.json()
+    assert (answer.status_code, told["code"], told["copied"]) == (403, "forbidden", 4)
+    failed = {str(top / "hidden"), str(top / "shut")}
+    assert {one["path"] for one in told["errors"]} == failed
+    assert sorted(os.listdir(tree / "new")) == ["a", "set"]
+    # An owner that cannot be kept takes set-id bits along.
+    made = (tree / "new/set").stat()
+    assert (made.st_uid, stat.S_IMODE(made.st_mode)) == (0, 0o755)
+
+
+def test_a_move_that_may_not_be_made_changes_nothing(plain: Client, tree: Path) -> None:
+    build(tree, {"dir/file": "x", "own": "y"})
+    foreign(tree / "dir", 0o755)
+    for source, destination in (("dir/file", "new"), ("own", "dir/new")):
+        body = {"source": str(tree / source), "destination": str(tree / destination)}
+        answer = plain.request("POST", "/files/move", body=body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert sorted(os.listdir(tree)) == ["dir", "own"]
+
+
+def test_modes_of_what_belongs_to_others_stay(plain: Client, tree: Path) -> None:
+    top = build(tree / "top", {"a/own": "", "a/foreign": "", "closed/own": ""})
+    foreign(top / "a/foreign", 0o644)
+    (top / "closed").chmod(0)
+    body = {"path": str(top), "mode": "0700", "recursive": True}
+    told = plain.request("POST", "/files/chmod", body=body).json()
+    assert [one["path"] for one in told["errors"]] == [str(top / "a/foreign")]
+    assert (told["code"], told["changed"]) == ("forbidden", 5)
+    # One that was closed to its owner is opened, and what is in it changed.
+    assert mode(top / "closed/own") == 0o700
+    assert mode(top / "a/foreign") == 0o644
+
+
 def test_a_search_tells_what_it_may_not_read(plain: Client, tree: Path) -> None:
     build(tree, {"open/a": "word", "file": "word", "dir/b": "word", "c": "word"})
     foreign(tree / "file", 0o600)

@@ -167,3 +167,117 @@ fn is_same_file(original: &Stat, copy: &Stat) -> bool {
 fn is_same_link(original: &Pinned, dir: BorrowedFd<'_>, copy: &[u8]) -> rustix::io::Result<bool> {
     Ok(readlinkat(&original.at, "", Vec::new())? == readlinkat(dir, copy, Vec::new())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::copy;
+    use crate::guard::Guard;
+    use crate::pending::Pending;
+    use crate::place::Links;
+    use crate::stop::Stop;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    fn place(path: &Path) -> Place {
+        Place::locate(path.as_os_str().as_bytes(), Links::Keep).unwrap()
+    }
+
+    /// Copies `top` to `new`, lets `between` happen, takes; what is left of `top`, sorted.
+    fn left_after(between: impl FnOnce(&Path)) -> (Copied, Vec<String>) {
+        let root = tempfile::tempdir().unwrap();
+        let (top, new) = (root.path().join("top"), root.path().join("new"));
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        std::fs::write(top.join("a/b/file"), "x").unwrap();
+        std::fs::write(top.join("a/other"), "y").unwrap();
+        symlink("a", top.join("link")).unwrap();
+        let slots = root.path().join("pending");
+        let pending = Pending::open(slots.as_os_str().as_bytes()).unwrap();
+        let (guard, stop) = (Guard::default(), Stop::default());
+        let terms = Terms {
+            guard: &guard,
+            pending: &pending,
+            stop: &stop,
+            deadline: None,
+            overwrite: false,
+        };
+        let account = copy(&place(&top), &place(&new), &terms).unwrap();
+        assert!(account.is_whole(), "{account:?}");
+        between(&top);
+        let account = take(&place(&top), &place(&new), &terms, account);
+        let mut left = Vec::new();
+        let mut waiting = vec![top.clone()];
+        while let Some(one) = waiting.pop() {
+            let Ok(told) = one.symlink_metadata() else {
+                continue;
+            };
+            if told.is_dir() {
+                waiting.extend(
+                    std::fs::read_dir(&one)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            } else {
+                let below = one.strip_prefix(&top).unwrap();
+                left.push(below.to_str().unwrap().to_owned());
+            }
+        }
+        left.sort();
+        (account, left)
+    }
+
+    #[test]
+    fn all_goes_that_its_copy_is_like() {
+        let (account, left) = left_after(|_| {});
+        assert_eq!((account.removed, account.failures, left.len()), (6, 0, 0));
+    }
+
+    #[test]
+    fn what_changed_since_it_was_copied_stays_and_is_told() {
+        type Between = fn(&Path);
+        let cases: &[(&str, Between, &str)] = &[
+            (
+                "written to",
+                |top| std::fs::write(top.join("a/b/file"), "longer").unwrap(),
+                "a/b/file",
+            ),
+            (
+                "written to, as long as before",
+                |top| {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    std::fs::write(top.join("a/b/file"), "z").unwrap();
+                },
+                "a/b/file",
+            ),
+            (
+                "new",
+                |top| std::fs::write(top.join("a/b/new"), "").unwrap(),
+                "a/b/new",
+            ),
+            (
+                "another link",
+                |top| {
+                    std::fs::remove_file(top.join("link")).unwrap();
+                    symlink("b", top.join("link")).unwrap();
+                },
+                "link",
+            ),
+            (
+                "a file for a directory",
+                |top| {
+                    std::fs::remove_dir_all(top.join("a/b")).unwrap();
+                    std::fs::write(top.join("a/b"), "").unwrap();
+                },
+                "a/b",
+            ),
+        ];
+        for (what, between, kept) in cases {
+            let (account, left) = left_after(between);
+            assert_eq!(left, [*kept], "{what}");
+            assert_eq!(account.failures, 1, "{what}");
+            assert_eq!(account.errors[0].errno, Errno::STALE, "{what}");
+            assert!(account.errors[0].path.ends_with(kept.as_bytes()), "{what}");
+        }
+    }
+}
