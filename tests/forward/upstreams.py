@@ -17,7 +17,7 @@ from hutch.forward import Ending, Forwarder, Head, Headers, Pool, Upstream
 from hutch.forward.heads import replaced
 from hutch.server.answers import respond_failure
 from hutch.server.streaming import Exchange
-from hutch.wire.config import Limits
+from hutch.wire.config import KeepLimits, Limits
 from hutch.wire.errors import Failure
 from tests.server.site import PATIENCE, Server, Site, eventually, http_only
 
@@ -116,7 +116,7 @@ class Relay:
     ending: Ending = field(default_factory=Ending)
     dialled: int = 0
     peers: list[Peer] = field(default_factory=list)
-    pool: Pool = field(default_factory=lambda: Pool(Limits()))
+    pool: Pool = field(default_factory=lambda: Pool(KeepLimits()))
     keeps: bool = False
     done: trio.Event = field(default_factory=trio.Event)
     _listeners: list[trio.SocketListener] = field(default_factory=list)

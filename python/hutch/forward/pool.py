@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from hutch.forward.link import Link
-from hutch.wire.config import ForwardLimits
+from hutch.wire.config import KeepLimits
 
 _EACH: Final = 16
 
@@ -22,7 +22,7 @@ _EACH: Final = 16
 class Pool:
     """Idle connections by an opaque key: at most `upstream_kept`, and 16 a key."""
 
-    def __init__(self, limits: ForwardLimits) -> None:
+    def __init__(self, limits: KeepLimits) -> None:
         self._most = limits.upstream_kept
         self._seconds = limits.upstream_kept_seconds
         self._kept: dict[Hashable, list[Link]] = {}

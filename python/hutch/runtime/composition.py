@@ -70,7 +70,7 @@ class Runtime:
 
     def bounds(self) -> dict[str, Bound]:
         """Every bound by its name, with its present use."""
-        counting = (self.searches, self.commands, self.terminals, self.watchers, self.ports)
+        counting = (self.searches, self.commands, self.terminals, self.watchers)
         return bounds(self.config.limits, counting, self.figures)
 
 

@@ -34,10 +34,6 @@ class Ports:
     def __init__(self, limits: Limits) -> None:
         self.forwarder = Forwarder(limits)
 
-    def uses(self) -> dict[str, float]:
-        """How much of its bounds is in use, by the names of `Limits`: no connection is kept."""
-        return {"upstream_kept": 0}
-
     def find(self, target: bytes, *, own_port: int | None) -> Upstream:
         """Where `<port>` or `<host>:<port>` leads.
 

@@ -77,6 +77,12 @@ class ForwardLimits:
     upstream_idle_seconds: float = limit(
         600.0, "a request passed on is given up when not a byte moves"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepLimits(ForwardLimits):
+    """What a server that keeps connections for the next request passed on has besides."""
+
     # Below keep_alive_seconds: the other end must not be the first to close.
     upstream_kept_seconds: float = limit(20.0, "a connection is kept for the next one passed on")
     upstream_kept: int = limit(256, "most such connections")

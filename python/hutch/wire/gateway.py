@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from hutch.wire.config import MOST_SECONDS, ForwardLimits, ServerLimits, limit
+from hutch.wire.config import MOST_SECONDS, KeepLimits, ServerLimits, limit
 from hutch.wire.errors import Failure
 from hutch.wire.paths import shorten
 
@@ -23,7 +23,7 @@ STALE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GatewayLimits(ServerLimits, ForwardLimits):
+class GatewayLimits(ServerLimits, KeepLimits):
     """Every bound and every deadline of the gateway."""
 
     control_seconds: float = limit(5.0, "the control plane must have answered")
