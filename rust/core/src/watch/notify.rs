@@ -3,14 +3,20 @@
 //! Belongs here: system calls, masks, what one raw notice is. Banned here: paths of a tree, rules,
 //! who owns a watch. Another source (fanotify, a test's) is one more implementation.
 //!
-//! Source: inotify(7). A directory is watched by its descriptor (`/proc/self/fd/N`), so that the
-//! one that is watched is the one that is read, whatever happens to its name meanwhile.
+//! Source: inotify(7). A directory is watched by its descriptor, so that the one that is watched is
+//! the one that is read, whatever happens to its name meanwhile. The kernel takes only paths: a
+//! thread with a working directory of its own ([`step_aside`]) steps in and watches `.`; others
+//! watch `/proc/self/fd/N`, which costs three times as much (a tree of 10,000 directories, beside
+//! its reading: 75 ms and 220).
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::{Errno, Result};
+use rustix::process::{chdir, fchdir};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// What happened, as the system names it.
 pub(super) type Mask = ReadFlags;
@@ -62,6 +68,27 @@ const PARENT: WatchFlags = GUARD
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MOVED_FROM);
 
+thread_local! {
+    /// Whether this thread's working directory is its own.
+    static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Gives this thread a working directory of its own, where the system allows it.
+pub(super) fn step_aside() {
+    // SAFETY: the file descriptors stay shared; what is parted (working directory, root, umask)
+    // no memory depends on, and this thread neither makes files nor takes relative paths.
+    let parted = unsafe { unshare_unsafe(UnshareFlags::FS) };
+    IS_ASIDE.set(parted.is_ok());
+}
+
+/// Steps out of the directory that was watched last: who stands in a directory keeps it from being
+/// unmounted, and from being told as removed.
+pub(super) fn step_out() {
+    if IS_ASIDE.get() {
+        let _ = chdir("/");
+    }
+}
+
 /// The kernel's inotify.
 pub(super) struct Inotify(OwnedFd);
 
@@ -73,6 +100,10 @@ impl Inotify {
 
 impl Notifier for Inotify {
     fn watch(&self, directory: BorrowedFd<'_>) -> Result<i32> {
+        // Refused where a directory may be read and not entered.
+        if IS_ASIDE.get() && fchdir(directory).is_ok() {
+            return inotify::add_watch(&self.0, c".", DIRECTORY);
+        }
         let place = format!("/proc/self/fd/{}", directory.as_raw_fd());
         inotify::add_watch(&self.0, place, DIRECTORY)
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::log::Op;
+use super::notify;
 use super::tree::{Id, ROOT, Tree};
 use super::watcher::Engine;
 use crate::directory::{self, Kind};
@@ -49,6 +50,12 @@ struct Opened {
 impl Engine {
     /// Reads the whole tree; `old` is what was known of it before.
     pub(super) fn read_tree(&mut self, old: Option<&Tree>) -> Result<()> {
+        let read = self.read_all(old);
+        notify::step_out();
+        read
+    }
+
+    fn read_all(&mut self, old: Option<&Tree>) -> Result<()> {
         let path = self.root.path.clone();
         let fd = self
             .root
@@ -85,6 +92,7 @@ impl Engine {
     pub(super) fn read_new(&mut self, step: Step) {
         if let Some(fd) = self.root.again() {
             self.descend(fd.as_fd(), vec![step], None);
+            notify::step_out();
         }
     }
 

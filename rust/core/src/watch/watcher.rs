@@ -15,6 +15,7 @@ use super::bell::Bell;
 use super::hub::{Hub, Slot};
 use super::inbox::{Inbox, Taken};
 use super::log::{Bounds, Changes, Frames, Log, Op};
+use super::notify;
 use super::pending::{Due, Pending};
 use super::root::Root;
 use super::tree::Tree;
@@ -160,6 +161,7 @@ impl Drop for Watcher {
 
 /// The watcher's thread.
 fn run(hub: &Arc<Hub>, slot: Slot, inbox: &Inbox, stop: Stop, shared: &Arc<Shared>) {
+    notify::step_aside();
     let work = || {
         let mut engine = Engine::open(hub, slot, stop, shared)?;
         let begun = engine.begin();
