@@ -97,6 +97,7 @@ BAD: dict[str, tuple[Json, int, str]] = {
     "missing": ({"path": "/nothing/here"}, 404, "/nothing/here"),
     "a file": ({"path": "/etc/passwd"}, 400, "not a directory: /etc/passwd"),
     "malformed": ({"path": "/usr", "excludes": ["["]}, 400, "excludes: "),
+    "NUL": ({"path": "/usr\0"}, 400, "path: "),
     "no list": ({"path": "/usr", "excludes": "a"}, 400, "excludes"),
     "too many": ({"path": "/usr", "excludes": ["a"] * 1001}, 400, "excludes"),
 }

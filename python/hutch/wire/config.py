@@ -143,7 +143,7 @@ class Limits(ApiLimits, ForwardLimits):
     watch_directories: int = limit(1_048_576, "most directories watched, all watchers together")
     watch_debounce_seconds: float = limit(0.05, "from a path's first change to its event")
     watch_events: int = limit(65_536, "events that a watcher's change log keeps")
-    watch_log_bytes: int = limit(16 * MIB, "text of the events that a change log keeps")
+    watch_log_bytes: int = limit(12 * MIB, "text of the events that a change log keeps")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,8 @@
 //! that appears: the two need not be matched, since all below the new name is told anyway.
 //! Source: wire contract, section 6; inotify(7).
 
+use std::time::Instant;
+
 use rustix::fs::{AtFlags, CWD, FileType, statat};
 
 use super::log::Op;
@@ -79,11 +81,15 @@ impl Engine {
     /// Rules that change make the tree another one.
     fn watch_rules(&mut self, id: Id, name: &[u8]) {
         let is_rules = name == b".gitignore" || name == b".git";
-        if !is_rules || !self.options.rules.use_gitignore || self.rules_due.is_some() {
+        if !is_rules || !self.options.rules.use_gitignore || self.again.is_some() {
             return;
         }
         let path = self.root.join(&self.below(id, name));
-        self.rules_due = Some((std::time::Instant::now() + self.options.debounce, path));
+        let why = format!(
+            "the ignore rules have changed ({})",
+            String::from_utf8_lossy(&path)
+        );
+        self.again = Some((Instant::now() + self.options.debounce, why));
     }
 
     fn appear(&mut self, id: Id, raw: &Raw, rel: &[u8], as_directory: Option<Verdict>) {

@@ -17,11 +17,14 @@ use super::log::Op;
 
 /// More do not wait: the oldest are told early.
 const MOST: usize = 65_536;
+/// Nor do more bytes of paths.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Pending {
     window: Duration,
     waiting: BTreeMap<Arc<[u8]>, Waiting>,
+    bytes: usize,
     /// By time; one whose ticket is no longer current was told early.
     order: VecDeque<(Instant, u64, Arc<[u8]>)>,
     tickets: u64,
@@ -43,6 +46,7 @@ impl Pending {
         Self {
             window,
             waiting: BTreeMap::new(),
+            bytes: 0,
             order: VecDeque::new(),
             tickets: 0,
         }
@@ -71,6 +75,7 @@ impl Pending {
             return;
         }
         let path: Arc<[u8]> = path.into();
+        self.bytes += path.len();
         self.tickets += 1;
         let ticket = self.tickets;
         let due = Instant::now() + self.window;
@@ -87,6 +92,7 @@ impl Pending {
     /// Takes what waits for `path` itself.
     pub(super) fn take(&mut self, path: &[u8]) -> Option<Due> {
         let (path, one) = self.waiting.remove_entry(path)?;
+        self.bytes -= path.len();
         Some((one.op, path))
     }
 
@@ -101,7 +107,7 @@ impl Pending {
             .collect();
         found.sort_by_key(|one| one.0);
         for (_, _, path) in &found {
-            self.waiting.remove(path);
+            self.take(path);
         }
         found.into_iter().map(|(_, op, path)| (op, path)).collect()
     }
@@ -114,7 +120,8 @@ impl Pending {
                 .waiting
                 .get(path)
                 .is_some_and(|one| one.ticket == *ticket);
-            if is_current && *due > now && self.waiting.len() <= MOST {
+            let is_full = self.waiting.len() > MOST || self.bytes > MOST_BYTES;
+            if is_current && *due > now && !is_full {
                 return None;
             }
             let (_, _, path) = self.order.pop_front()?;
@@ -202,5 +209,16 @@ mod tests {
         let now = Instant::now();
         let early = std::iter::from_fn(|| pending.pop(now)).count();
         assert_eq!(early, 5);
+        while pending.pop_any().is_some() {}
+        assert_eq!(pending.bytes, 0);
+        let long = [b'x'; 4000];
+        for number in 0..MOST_BYTES / long.len() + 5 {
+            pending.note(
+                Op::Create,
+                &[&long, format!("{number}").as_bytes()].concat(),
+            );
+        }
+        let early = std::iter::from_fn(|| pending.pop(now)).count();
+        assert!((5..20).contains(&early), "{early}");
     }
 }

@@ -30,6 +30,8 @@ use crate::stop::Stop;
 /// How long a watch that nobody needs outlives its directory's name: what is moved inside the
 /// tree is wanted again at once.
 const GRAVE: Duration = Duration::from_millis(100);
+/// After a root that could not be read it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// So many watches end at a time: the kernel tells of each in the queue that all share.
 const AT_ONCE: usize = 512;
 
@@ -92,8 +94,8 @@ pub(super) struct Engine {
     /// Watches that nothing in the tree has any more.
     pub(super) grave: FxHashSet<i32>,
     grave_due: Option<Instant>,
-    /// When the tree is read anew since rules changed, and the file that changed.
-    pub(super) rules_due: Option<(Instant, Vec<u8>)>,
+    /// When the tree is read anew, and why.
+    pub(super) again: Option<(Instant, String)>,
     trouble: Trouble,
     pub(super) scratch: Scratch,
     pub(super) stop: Stop,
@@ -204,7 +206,7 @@ impl Engine {
             pending: Pending::new(options.debounce),
             grave: FxHashSet::default(),
             grave_due: None,
-            rules_due: None,
+            again: None,
             trouble: Trouble::default(),
             scratch: Scratch::default(),
             stop,
@@ -261,8 +263,8 @@ impl Engine {
 
     /// When there is something to do, should no notice come.
     fn deadline(&self) -> Option<Instant> {
-        let rules = self.rules_due.as_ref().map(|due| due.0);
-        let all = [self.pending.next(), self.grave_due, rules];
+        let again = self.again.as_ref().map(|due| due.0);
+        let all = [self.pending.next(), self.grave_due, again];
         all.into_iter().flatten().min()
     }
 
@@ -270,9 +272,8 @@ impl Engine {
     fn catch_up(&mut self) {
         self.tell_due();
         let now = Instant::now();
-        if let Some((_, path)) = self.rules_due.take_if(|due| due.0 <= now) {
-            let path = String::from_utf8_lossy(&path).into_owned();
-            self.read_anew(&format!("the ignore rules have changed ({path})"));
+        if let Some((_, why)) = self.again.take_if(|due| due.0 <= now) {
+            self.read_anew(&why);
         }
         if self.grave_due.is_some_and(|due| due <= now) {
             let some: Vec<i32> = self.grave.iter().copied().take(AT_ONCE).collect();
@@ -316,15 +317,24 @@ impl Engine {
     pub(super) fn read_anew(&mut self, why: &str) {
         self.tell_all();
         self.shared.log.overflow(why);
-        self.rules_due = None;
+        self.again = None;
         self.trouble = Trouble::default();
         let old = std::mem::take(&mut self.tree);
-        if self.read_tree(Some(&old)).is_err() {
-            // Gone, or swapped while it was read.
-            self.check_root();
+        if let Err(error) = self.read_tree(Some(&old)) {
+            self.could_not_read(&error);
         }
         let gone: Vec<i32> = old.watches().filter(|wd| !self.tree.has(*wd)).collect();
         self.bury(gone);
+    }
+
+    /// The root is gone, or was swapped while it was read; or something is scarce for a while.
+    fn could_not_read(&mut self, error: &Error) {
+        self.check_root();
+        if let Error::Os { errno, path } = error {
+            self.trouble.add(path, *errno);
+        }
+        let why = format!("the directory could not be read ({error})");
+        self.again = Some((Instant::now() + AGAIN, why));
     }
 
     pub(super) fn tell(&mut self, (op, rel): Due) {
