@@ -577,6 +577,9 @@ class Watches:
     def hush(self) -> None:
         """Silences the eventfd; comes before looking at the watchers."""
 
+    def watched(self) -> int:
+        """Directories watched, those on the way to a root included."""
+
     def close(self) -> None:
         """Ends every watcher, and the thread that serves them."""
 

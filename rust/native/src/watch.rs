@@ -78,6 +78,10 @@ impl Watches {
         self.0.hush();
     }
 
+    fn watched(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.0.watched())
+    }
+
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.0.close());
     }

@@ -79,6 +79,11 @@ impl Watches {
         self.bell.hush();
     }
 
+    /// How many directories are watched, those on the way to a root included.
+    pub fn watched(&self) -> usize {
+        self.hub.len()
+    }
+
     /// Ends everything.
     pub fn close(&self) {
         self.hub.close();
