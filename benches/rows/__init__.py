@@ -13,6 +13,7 @@ from benches.rows import (
     commands,
     contents,
     floors,
+    gateway,
     listing,
     million,
     proxied,
@@ -44,5 +45,8 @@ ROWS: Final[dict[str, Row]] = {
     "keystroke": terminals.keystroke,
     "watch": watching.watching,
     "proxy": proxied.proxied,
+    "gateway": gateway.latency,
+    "gateway-download": gateway.download,
+    "gateway-sockets": gateway.sockets,
     "idle": small.idle,
 }

@@ -65,12 +65,19 @@ def gatewaying(
 
 
 @contextmanager
-def through_gateway(target: Target, directory: Path) -> Iterator[Target]:
-    """The same server as a gateway shows it: its URL, and a gateway's token."""
+def fronting(target: Target, directory: Path) -> Iterator[tuple[Gateway, str]]:
+    """A gateway in front of a server, and a token for it."""
     port = urlsplit(target.url).port
     assert port is not None
     # The server's own default is no origin at all, and its tests hold it to that.
     option = "--allow-origin=https://nobody.example"
     with planning() as plane, gatewaying(directory, plane.url, option) as gateway:
         workspace = plane.add(Workspace("ws_target", "127.0.0.1", port, target.token))
-        yield replace(target, url=gateway.url, token=plane.token(workspace))
+        yield gateway, plane.token(workspace)
+
+
+@contextmanager
+def through_gateway(target: Target, directory: Path) -> Iterator[Target]:
+    """The same server as a gateway shows it: its URL, and a gateway's token."""
+    with fronting(target, directory) as (gateway, token):
+        yield replace(target, url=gateway.url, token=token)
