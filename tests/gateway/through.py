@@ -25,6 +25,7 @@ class Gateway:
     """A gateway's process."""
 
     url: str
+    admin_url: str
     pid: int
     log: Path
     process: subprocess.Popen[bytes]
@@ -52,7 +53,7 @@ def gatewaying(
         process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd="/", env={**os.environ})
     try:
         told: dict[str, Any] = wait_ready(process, ready, log)
-        yield Gateway(told["url"], told["pid"], log, process)
+        yield Gateway(told["url"], told["admin_url"], told["pid"], log, process)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

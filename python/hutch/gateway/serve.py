@@ -6,12 +6,15 @@ Belongs here: the order of opening and closing, and the signals. Banned here: op
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 import trio
 
 from hutch.forward import Pool
@@ -21,10 +24,10 @@ from hutch.gateway.app import Application
 from hutch.gateway.directory import Directory
 from hutch.gateway.keyring import Keyring
 from hutch.gateway.metrics import Metrics
-from hutch.gateway.plane import Plane, open_plane
+from hutch.gateway.plane import Plane, Route, open_plane
 from hutch.gateway.registry import Registry
 from hutch.server import Running, ServerConfig, Tls, serve
-from hutch.state import read_token, write_ready
+from hutch.state import read_token, write_private
 from hutch.wire.errors import Failure
 from hutch.wire.gateway import GatewayConfig
 
@@ -62,8 +65,8 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         registry, pool, metrics = Registry(), Pool(config.limits), Metrics()
         keyring = Keyring(plane)
 
-        def told(*news: object) -> None:
-            public.hear(*news)  # type: ignore[arg-type]  # as `Told` has them
+        def told(workspace_id: str, before: Route | None, now: Route | None) -> None:
+            public.hear(workspace_id, before, now)
 
         directory = Directory(
             plane,
@@ -118,8 +121,18 @@ async def serve_gateway(
             nursery.start_soon(_watch_signals, signals, shutdown, reload)
             listening = await listen(config, gateway, nursery, tls=tls, shutdown=shutdown)
             if config.ready_file is not None:
-                write_ready(config.ready_file, url=listening.url, instance=secrets.token_hex(8))
+                _write_ready(config.ready_file, listening)
             ready(listening)
+
+
+def _write_ready(path: Path, listening: Listening) -> None:
+    told = {
+        "url": listening.url,
+        "admin_url": listening.admin_url,
+        "pid": os.getpid(),
+        "instance": secrets.token_hex(8),
+    }
+    write_private(path, msgspec.json.encode(told) + b"\n")
 
 
 async def listen(
