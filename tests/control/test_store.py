@@ -20,7 +20,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, func, select, text
-from sqlalchemy.exc import IntegrityError
 
 from hutch.control.clients import creating, deleting
 from hutch.control.records import Client, Record
@@ -263,8 +262,10 @@ def test_a_slug_is_a_clients_own_and_null_is_nobodys(store: Store) -> None:
         workspaces.add(connection, record("ws_d", slug=None))
 
     store.write_now(write)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(Failure, match="meanwhile"):
         store.write_now(partial(workspaces.add, record=record("ws_e", slug="same")))
+    with pytest.raises(Failure, match="meanwhile"):
+        store.write_now(partial(workspaces.add, record=record("ws_f", client_id="client_c")))
 
 
 def test_a_deleted_workspace_is_in_no_list(store: Store) -> None:

@@ -17,7 +17,13 @@ from typing import Any, Final, TypeVar
 import trio
 from sqlalchemy import Connection, create_engine, event, make_url, select
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
 
 from hutch.control.store.migrating import migrate
 from hutch.control.store.tables import META
@@ -90,9 +96,13 @@ class Store:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """A database that is away, full or too busy is no bug: the next try may succeed."""
+    """A database that is away, full or too busy is no bug, nor is a change beside ours: the next
+    try may succeed."""
     try:
         yield
+    except IntegrityError as error:
+        # What was looked at before is not so any more: the client was removed, say.
+        raise Failure("conflict", "changed by somebody else meanwhile; try again") from error
     except (OperationalError, InterfaceError) as error:
         _log.warning("the database: %s", _first_line(error))
         raise Failure("unavailable", "the database cannot be used now; try again") from error

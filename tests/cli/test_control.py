@@ -1,0 +1,63 @@
+"""`hutch control` as a command: its options, what it needs, what it keeps to itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.controlling import controlling
+
+from hutch.cli import main
+from hutch.wire.config import limit_fields
+from hutch.wire.control.config import ControlLimits
+
+COMMANDS = (["control"], ["control", "client", "create"], ["control", "keys", "rotate"])
+
+
+@pytest.mark.parametrize("name", ["sqlalchemy", "jwt"])
+def test_what_is_not_installed_is_named(name: str) -> None:
+    script = f"""
+import sys
+import click
+sys.modules[{name!r}] = None
+from hutch.cli import main
+for one in {COMMANDS!r}:
+    try:
+        main.main(one, standalone_mode=False)
+    except click.ClickException as error:
+        print(error.message)
+"""
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+    said = f"{name} is missing; install it with: pip install 'hutch[control]'"
+    assert done.stdout.splitlines() == [said] * len(COMMANDS)
+
+
+def test_each_limit_is_an_option_and_a_variable() -> None:
+    shown = "".join(CliRunner().invoke(main, ["control", "--help"]).output.split())
+    for one in limit_fields(ControlLimits):
+        assert one.option in shown
+        assert one.variable in shown
+
+
+@pytest.mark.parametrize("option", ["--token-seconds=0", "--changes=-1", "--stop-seconds=x"])
+def test_a_bad_limit_is_named(tmp_path: Path, option: str) -> None:
+    done = CliRunner().invoke(main, ["control", f"--state-dir={tmp_path}", option])
+    assert done.exit_code != 0
+    assert option.partition("=")[0] in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_database_of_the_environment_is_gone_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere.db"
+    monkeypatch.setenv("HUTCH_DATABASE", f"sqlite:///{elsewhere}")
+    with controlling(tmp_path / "control") as plane:
+        environment = Path(f"/proc/{plane.process.pid}/environ").read_bytes()
+        assert b"elsewhere" not in environment
+        assert elsewhere.exists()
+        assert not (plane.state_dir / "control.db").exists()
