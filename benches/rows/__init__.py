@@ -21,6 +21,7 @@ from benches.rows import (
     small,
     stalled,
     terminals,
+    transfer,
     watching,
 )
 
@@ -41,6 +42,8 @@ ROWS: Final[dict[str, Row]] = {
     "small": small.small,
     "beside": small.beside,
     "stalled": stalled.stalled,
+    "download": transfer.download,
+    "upload": transfer.upload,
     "exec": commands.commands,
     "keystroke": terminals.keystroke,
     "watch": watching.watching,
