@@ -36,14 +36,15 @@ class Outbox:
     def __init__(self, most: int, wake: Callable[[], None]) -> None:
         self._most = most
         self._wake = wake
-        self._frames: deque[str] = deque()
+        self._frames: deque[tuple[str, int]] = deque()
         self._size = 0
         self._taken = trio.lowlevel.ParkingLot()
 
     def put(self, frame: str) -> None:
         """Adds a frame, however full it is."""
-        self._frames.append(frame)
-        self._size += len(frame)
+        size = len(frame.encode())
+        self._frames.append((frame, size))
+        self._size += size
         self._wake()
 
     def offer(self, frame: bytes) -> bool:
@@ -62,8 +63,8 @@ class Outbox:
         """The oldest frame."""
         if not self._frames:
             return None
-        frame = self._frames.popleft()
-        self._size -= len(frame)
+        frame, size = self._frames.popleft()
+        self._size -= size
         self._taken.unpark_all()
         return frame
 

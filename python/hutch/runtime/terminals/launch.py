@@ -21,7 +21,7 @@ from hutch.runtime.processes.cgroups import Cgroups
 from hutch.runtime.processes.programs import DEFAULT_PATH, Place, locate
 from hutch.runtime.processes.start import Program, start
 from hutch.runtime.processes.tree import Tree
-from hutch.wire.errors import Failure, from_os_error
+from hutch.wire.errors import Code, Failure, from_os_error
 from hutch.wire.terminals import TerminalBody
 
 TERM: Final = "xterm-256color"
@@ -100,8 +100,9 @@ def _open(cols: int, rows: int) -> tuple[int, int]:
 
 
 def _no_terminal(error: OSError) -> Failure:
-    why = from_os_error(error).message
-    return Failure("internal", f"no terminal can be opened: {why}")
+    told = from_os_error(error)
+    code: Code = "unavailable" if told.code == "unavailable" else "internal"
+    return Failure(code, f"no terminal can be opened: {told.message}")
 
 
 def _erase_whole_characters(theirs: int) -> None:

@@ -19,8 +19,9 @@ from hutch.runtime.terminals.session import Session, View
 from hutch.wire.config import Limits
 from hutch.wire.terminals import exit_frame, gap_frame, output_frame
 
-# Small, so that no terminal waits for long behind another's frame.
-FRAME: Final = 32 * 1024
+# Small, so that no terminal waits for long behind another's frame, and that a third of the smallest
+# buffer of a socket (tcp(7), tcp_wmem) takes one whole.
+FRAME: Final = 16 * 1024
 
 
 class Listener:
