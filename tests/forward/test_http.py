@@ -293,6 +293,22 @@ async def test_continue_is_the_upstreams_to_say(relay: Relay) -> None:
     assert (await wire.answer()).body == b"ok"
 
 
+async def test_another_informational_answer_is_no_continue(relay: Relay) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+        assert await peer.exactly(3) == b"abc"
+        await peer.send(OK)
+
+    server = await relay.to(script)
+    wire = await server.connect()
+    await wire.send(post("/", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 3"))
+    for status in (b"102", b"100"):
+        assert (await wire.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 %b " % status)
+    await wire.send(b"abc")
+    assert (await wire.answer()).body == b"ok"
+
+
 async def test_a_refusal_instead_of_continue_spares_the_body(relay: Relay) -> None:
     server = await relay.to(says(b"HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno"))
     wire = await server.connect()

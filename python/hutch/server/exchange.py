@@ -59,6 +59,7 @@ class HttpExchange:
         self._head: Message | None = None  # given by the application, not sent yet
         self._bodiless = False
         self._ending = False
+        self._informed = False  # the client waits for 100, and got another 1xx
         self._trailing = False  # trailers follow the last piece of the body
         self.status = 0
         self.sent = 0
@@ -137,9 +138,15 @@ class HttpExchange:
         return event if isinstance(event, (h11.Data, h11.EndOfMessage)) else None
 
     async def _continue(self) -> None:
-        if self._parser.they_are_waiting_for_100_continue and not self.begun:
+        if self._owes_continue and not self.begun:
+            self._informed = False
             answer = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await self._transport.send([self._parser.send(answer) or b""])
+
+    @property
+    def _owes_continue(self) -> bool:
+        """Whether the client waits for 100. h11 thinks that any other 1xx has answered it."""
+        return self._informed or self._parser.they_are_waiting_for_100_continue
 
     async def _left(self) -> Message:
         """Waits until the client leaves; a request that it sends meanwhile waits for its turn."""
@@ -274,6 +281,7 @@ class HttpExchange:
         """An answer before the answer: 102, 103. HTTP/1.0 knows none."""
         if self.begun or self._head is not None or self._is_close_delimited:
             return
+        self._informed = self._owes_continue
         answer = h11.InformationalResponse(
             status_code=message["status"],
             headers=list(message["headers"]),
@@ -309,7 +317,7 @@ class HttpExchange:
 
     async def _drain(self) -> None:
         """Takes the rest of a body that nobody read, within bounds."""
-        if self._body_ended or self._parser.they_are_waiting_for_100_continue:
+        if self._body_ended or self._owes_continue:
             return
         try:
             self._stashed = self._stashed or self._parsed()
