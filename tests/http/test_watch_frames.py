@@ -140,7 +140,7 @@ def test_a_client_that_does_not_read_is_told_that_it_missed_some(
     events = watch(client, path=str(tree))
     with connected(target, buffer=4096) as slow, connected(target) as quick:
         quick.until_told(type="ready")
-        names = [f"{number:0240}" for number in range(10_000)]
+        names = [f"{number:0240}" for number in range(7_000)]
         for number, name in enumerate(names, 1):
             os.mknod(tree / name)
             if number % (SMALL_LOG // 2) == 0:

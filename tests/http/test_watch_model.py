@@ -78,7 +78,7 @@ def _mounted(tmp_path: Path, place: Path, *commands: str) -> Iterator[Ground]:
 
 OVERLAY_EXAMPLES: Final = 20
 GROUNDS: Final = {
-    "plain": (_plain, 50),
+    "plain": (_plain, 35),
     "tmpfs": (_tmpfs, 15),
     "overlay": (_overlay, OVERLAY_EXAMPLES),
 }

@@ -18,7 +18,7 @@ use rustix::io::{Errno, Result};
 
 use super::bell::Bell;
 use super::inbox::Inbox;
-use super::notify::{Mask, Notifier, Raw};
+use super::notify::{self, Mask, Notifier, Raw};
 use crate::error::Error;
 use crate::pool::lock;
 
@@ -102,7 +102,8 @@ impl Hub {
     /// # Errors
     /// `NOSPC` where a limit, the system's or ours, is reached.
     pub(super) fn watch(&self, directory: BorrowedFd<'_>, slot: Slot) -> Result<i32> {
-        self.own(slot, |notifier| notifier.watch(directory))
+        let is_inside = notify::step_in(directory);
+        self.own(slot, |notifier| notifier.watch(directory, is_inside))
     }
 
     /// Watches what stands at `path` for being moved or removed, and with `is_parent` for names

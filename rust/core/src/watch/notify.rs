@@ -33,8 +33,9 @@ pub(super) struct Raw {
 
 /// A source of notices.
 pub(super) trait Notifier: Send + Sync {
-    /// Watches the directory open as `directory`; the same one has the same number.
-    fn watch(&self, directory: BorrowedFd<'_>) -> Result<i32>;
+    /// Watches the directory open as `directory`; the same one has the same number. `is_inside`
+    /// where this thread has stepped into it.
+    fn watch(&self, directory: BorrowedFd<'_>, is_inside: bool) -> Result<i32>;
     /// Watches what stands at `path` (no symlink followed) for being moved or removed only, with
     /// `is_parent` also for names that go from it.
     fn guard(&self, path: &[u8], is_parent: bool) -> Result<i32>;
@@ -81,6 +82,12 @@ pub(super) fn step_aside() {
     IS_ASIDE.set(parted.is_ok());
 }
 
+/// Steps into a directory; whether this thread has. Refused where it may be read and not entered.
+/// It may ask a file system that hangs: no lock is held meanwhile.
+pub(super) fn step_in(directory: BorrowedFd<'_>) -> bool {
+    IS_ASIDE.get() && fchdir(directory).is_ok()
+}
+
 /// Steps out of the directory that was watched last: who stands in a directory keeps it from being
 /// unmounted, and from being told as removed.
 pub(super) fn step_out() {
@@ -99,9 +106,8 @@ impl Inotify {
 }
 
 impl Notifier for Inotify {
-    fn watch(&self, directory: BorrowedFd<'_>) -> Result<i32> {
-        // Refused where a directory may be read and not entered.
-        if IS_ASIDE.get() && fchdir(directory).is_ok() {
+    fn watch(&self, directory: BorrowedFd<'_>, is_inside: bool) -> Result<i32> {
+        if is_inside {
             return inotify::add_watch(&self.0, c".", DIRECTORY);
         }
         let place = format!("/proc/self/fd/{}", directory.as_raw_fd());
