@@ -10,6 +10,7 @@ import trio
 
 from tests.gateway.gates import Gate, Gates, handshake
 from tests.server.site import Wire, eventually, http_only
+from tests.serving import Target
 
 MIB = 2**20
 
@@ -140,12 +141,68 @@ async def test_a_close_passes_both_ways(gate: Gate) -> None:
     await eventually(lambda: gate.gateway.registry.live() == (), "it is still held")
 
 
-async def test_the_origin_reaches_applications_and_not_terminals(gate: Gate) -> None:
+async def test_only_applications_see_an_origin_and_only_that_of_this_host(gate: Gate) -> None:
     workspace = await gate.workspace(telling)
     token = gate.plane.token(workspace)
-    for path, arrives in (("/ws", False), ("/ws/1", False), ("/proxy/3000/", True)):
-        _, told = await _open(gate, f"{path}?token={token}", "Origin: https://page.example")
-        assert (["origin", "https://page.example"] in told["headers"]) is arrives
+    for path, origin, arrives in (
+        ("/ws", "https://gate.test", False),
+        ("/ws/1", "https://page.example", False),
+        ("/proxy/3000/", "https://page.example", False),
+        ("/proxy/3000/", "https://gate.test", True),
+        ("/runtimes/local/proxy/3000/", "http://GATE.test", True),
+    ):
+        _, told = await _open(gate, f"{path}?token={token}", f"Origin: {origin}")
+        assert (["origin", origin] in told["headers"]) is arrives, (path, origin)
+
+
+async def test_an_applications_own_credentials_pass_beside_a_token_in_the_query(gate: Gate) -> None:
+    workspace = await gate.workspace(telling)
+    token = gate.plane.token(workspace)
+    for own in ("Basic dTpw", "Bearer theirs", "Digest x"):
+        target = f"/proxy/3000/?a=1&token={token}&token=mine"
+        _, told = await _open(gate, target, f"Authorization: {own}")
+        assert ["authorization", own] in told["headers"]
+        # In the place of ours, for the workspace's server, which takes it out.
+        assert told["target"] == f"/proxy/3000/?a=1&token=mine&token={workspace.token}"
+    bad = handshake(f"/ws?token={token}", "Authorization: Bearer theirs")
+    assert await gate.status(bad) == 401
+
+
+async def test_a_page_of_elsewhere_opens_sockets_of_a_real_server(
+    gate: Gate, target: Target
+) -> None:
+    workspace = gate.known(target.port, token=target.token)
+    for origin in ("https://page.example", "https://gate.test"):
+        wire = await gate.server.connect()
+        path = f"/ws?token={gate.plane.token(workspace)}"
+        await wire.send(handshake(path, f"Origin: {origin}"))
+        assert (await wire.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        assert json.loads((await _frame(wire))[1])["type"] == "hello"
+        await wire.stream.aclose()
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, _greeting, listeners)
+        port = listeners[0].socket.getsockname()[1]
+        wire = await gate.server.connect()
+        path = f"/proxy/{port}/?token={gate.plane.token(workspace)}&token=mine"
+        await wire.send(
+            handshake(path, "Origin: https://page.example", "Authorization: Basic eA==")
+        )
+        head = await wire.until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 418"), head
+        assert b"x-seen: GET /?token=mine HTTP/1.1|Basic eA==" in head
+        nursery.cancel_scope.cancel()
+
+
+async def _greeting(stream: trio.SocketStream) -> None:
+    """An application that refuses, and says what it saw."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += await stream.receive_some()
+    lines = head.split(b"\r\n")
+    own = [one.partition(b": ")[2] for one in lines if one.lower().startswith(b"authorization:")]
+    seen = lines[0] + b"|" + b",".join(own)
+    await stream.send_all(b"HTTP/1.1 418 No\r\nx-seen: " + seen + b"\r\nContent-Length: 0\r\n\r\n")
 
 
 async def test_only_pages_on_the_gateways_list_may_open_a_socket(gates: Gates) -> None:

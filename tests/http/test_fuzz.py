@@ -27,8 +27,8 @@ from tests.serving import Target, serving
 
 from hutch.routing.table import Route
 from hutch.runtime.http.app import TABLE
-from hutch.runtime.http.auth import local_path
 from hutch.wire import paths, shapes
+from hutch.wire.system import local_path
 
 # Known before a server runs, so that Hypothesis can point below it.
 PLACE = Path(tempfile.gettempdir()).resolve() / f"hutch-fuzz-{os.getpid()}"

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 from hutch.gateway.directory import Directory
 from hutch.gateway.keyring import Keyring
@@ -22,12 +21,14 @@ from hutch.gateway.plane import Route
 from hutch.gateway.registry import NO_ACCESS
 from hutch.tokens import Claims
 from hutch.wire.errors import Failure
+from hutch.wire.shapes import split_pair
+from hutch.wire.system import local_path
 
 Network = IPv4Network | IPv6Network
 
 CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="hutch-gateway"'),)
-_QUERY_TOKEN_PREFIXES: Final = ("/ws", "/proxy")
-_LOCAL: Final = "/runtimes/local/"
+# An application's own ones stand beside ours; each may cost a signature.
+_MOST_PRESENTED: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +49,22 @@ class Admission:
 
     async def admit(self, scope: Any) -> Pass:
         """Raises `Failure`: unauthorized, forbidden, bad_gateway, unavailable."""
-        token = presented(scope)
-        if token is None:
-            raise _unauthorized("no token; send the header 'Authorization: Bearer <token>'")
-        try:
-            claims = await self._keyring.verify(token)
-        except Failure as failure:
-            if failure.code == "unauthorized":
-                raise _unauthorized(failure.message) from None
-            raise
+        token, claims = await self._verified(presented(scope))
         if not self._is_inside(claims.ip):
             raise _unauthorized("the token's address is none of a workspace")
         return Pass(await self._route(claims), token)
+
+    async def _verified(self, tokens: Sequence[bytes]) -> tuple[bytes, Claims]:
+        """The first token that is good by itself. Raises what was wrong with the last one."""
+        refusal = _unauthorized("no token; send the header 'Authorization: Bearer <token>'")
+        for token in tokens:
+            try:
+                return token, await self._keyring.verify(token)
+            except Failure as failure:
+                if failure.code != "unauthorized":
+                    raise
+                refusal = _unauthorized(failure.message)
+        raise refusal
 
     async def _route(self, claims: Claims) -> Route:
         route = await self._directory.find(claims.sub)
@@ -109,45 +114,31 @@ def _unauthorized(sentence: str) -> Failure:
     return Failure("unauthorized", sentence, headers=CHALLENGE)
 
 
-def presented(scope: Any) -> bytes | None:
-    """The token that a request brings, or None; the header counts before the parameter."""
+def presented(scope: Any) -> list[bytes]:
+    """The tokens that a request brings: one, or on a WebSocket as many as its query has too.
+
+    Behind `/proxy` an `Authorization` header, or a `token`, may be the application's own.
+    """
     found = [value for name, value in scope["headers"] if name == b"authorization"]
-    if found:
-        scheme, _, token = found[0].partition(b" ")
-        return token.strip() if len(found) == 1 and scheme.lower() == b"bearer" else None
-    return query_token(scope) if takes_query_token(scope) else None
+    tokens = [_bearer(found[0])] if len(found) == 1 else []
+    if scope["type"] == "websocket" and (
+        is_below(scope, "/proxy") or (not found and is_below(scope, "/ws"))
+    ):
+        tokens += query_tokens(scope["query_string"])
+    return [one for one in tokens if one is not None][:_MOST_PRESENTED]
 
 
-def takes_query_token(scope: Any) -> bool:
-    """Whether a `token` parameter counts: browsers cannot give a WebSocket headers."""
-    if scope["type"] != "websocket":
-        return False
+def _bearer(value: bytes) -> bytes | None:
+    scheme, _, token = value.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else None
+
+
+def query_tokens(query: bytes) -> list[bytes]:
+    """The values of the parameter `token`, in any spelling."""
+    return [value for name, value in map(split_pair, query.split(b"&")) if name == b"token"]
+
+
+def is_below(scope: Any, place: str) -> bool:
+    """Whether a request's path is that place, or lies below it."""
     path = local_path(scope["path"])
-    return any(path == one or path.startswith(f"{one}/") for one in _QUERY_TOKEN_PREFIXES)
-
-
-def local_path(path: str) -> str:
-    """The path without `/runtimes/local`, which leads to the same place."""
-    while path.startswith(_LOCAL):
-        path = path[len(_LOCAL) - 1 :]
-    return path
-
-
-def query_token(scope: Any) -> bytes | None:
-    """The value of the parameter `token` in any spelling; of a doubled one the last."""
-    found = None
-    for pair in scope["query_string"].split(b"&"):
-        name, value = split_pair(pair)
-        if name == b"token":
-            found = value
-    return found
-
-
-def split_pair(pair: bytes) -> tuple[bytes, bytes]:
-    """Name and value of one parameter, decoded."""
-    name, _, value = pair.partition(b"=")
-    return _unquote(name), _unquote(value)
-
-
-def _unquote(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text
+    return path == place or path.startswith(f"{place}/")

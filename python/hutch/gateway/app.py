@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from hutch.forward import Forwarder, Pool, Upstream
-from hutch.gateway.admission import Admission, Pass, local_path
+from hutch.gateway.admission import Admission, Pass
 from hutch.gateway.keyring import Keyring
 from hutch.gateway.metrics import Metrics
 from hutch.gateway.passing import CredentialsRefused, Passing, peer
@@ -20,6 +20,7 @@ from hutch.server.answers import respond_bytes, respond_failure
 from hutch.server.streaming import Exchange
 from hutch.wire.errors import Failure
 from hutch.wire.gateway import GatewayConfig
+from hutch.wire.system import local_path
 
 _HEALTHY: Final = b'{"status":"ok"}'
 _JSON: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))

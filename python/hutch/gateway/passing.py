@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hutch.forward import Head, Headers
-from hutch.gateway.admission import Pass, local_path, split_pair
+from hutch.gateway.admission import Pass, is_below
 from hutch.routing import cors
 from hutch.wire.errors import Failure
+from hutch.wire.shapes import split_pair
 
 # Only the last one in a row of proxies can be believed, and that is the gateway.
 _OVERWRITTEN: Final = frozenset({b"authorization", b"forwarded", b"x-real-ip", b"x-request-id"})
@@ -79,35 +80,41 @@ class Passing:
         self._is_ours = is_ours
         self._cors = cors
         self._request_id: bytes = scope["state"]["request_id"].encode("ascii")
-        is_terminal = local_path(scope["path"]) == "/ws" or local_path(scope["path"]).startswith(
-            "/ws/"
-        )
-        self._drops_origin = scope["type"] == "websocket" and is_terminal
+        self._drops_origin = scope["type"] == "websocket" and not _keeps_origin(scope, peer)
 
     def request(self, head: Head) -> Head:
         """The head that the workspace gets."""
-        raw = self._passed.route.token or ""
+        raw = b"Bearer " + self._raw
+        theirs = [value for name, value in head.headers if name.lower() == b"authorization"]
+        # Behind `/proxy` the header may be an application's own: ours came in the query, and the
+        # raw token takes its place there.
+        is_in_query = bool(theirs) and self._passed.token not in theirs[0]
         headers = [(name, value) for name, value in head.headers if self._passes(name.lower())]
         headers += [
-            (b"Authorization", b"Bearer " + raw.encode("ascii")),
+            (b"Authorization", theirs[0] if is_in_query else raw),
             (b"X-Forwarded-For", self._peer.address),
             (b"X-Forwarded-Proto", self._peer.proto),
             (b"X-Forwarded-Host", self._peer.host),
             (b"X-Request-ID", self._request_id),
         ]
-        return Head(head.method, self._target(head.target), headers)
+        target = self._target(head.target, [b"token=" + self._raw] if is_in_query else [])
+        return Head(head.method, target, headers)
+
+    @property
+    def _raw(self) -> bytes:
+        return (self._passed.route.token or "").encode("ascii")
 
     def _passes(self, name: bytes) -> bool:
         if name == b"origin":
             return not self._drops_origin
         return name not in _OVERWRITTEN and not name.startswith(_FORWARDING)
 
-    def _target(self, target: bytes) -> bytes:
+    def _target(self, target: bytes, more: list[bytes]) -> bytes:
         """The target without parameters that hold a token of ours, whoever they were meant for."""
         path, mark, query = target.partition(b"?")
         if not query:
             return target
-        kept = [pair for pair in query.split(b"&") if not self._holds_token(pair)]
+        kept = [pair for pair in query.split(b"&") if not self._holds_token(pair)] + more
         return path + mark + b"&".join(kept) if kept else path
 
     def _holds_token(self, pair: bytes) -> bool:
@@ -128,3 +135,14 @@ class Passing:
 
 def _challenges(headers: Headers) -> bool:
     return any(name.lower() == b"www-authenticate" and value == _OURS for name, value in headers)
+
+
+def _keeps_origin(scope: Any, peer: Peer) -> bool:
+    """Whether a WebSocket's `Origin` is passed on: to applications, from pages of this very host.
+
+    The gateway has judged by its own list; the workspace's server would judge again by its own.
+    """
+    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    if is_below(scope, "/ws") or len(origins) != 1:
+        return False
+    return bool(origins[0].lower().partition(b"://")[2] == peer.host.lower())

@@ -1,17 +1,26 @@
 """What the runtime says about itself.
 
-Belongs here: the answers of `/health`, `/runtime`, `/runtimes`, `/desktop/status`. Banned
-here: finding the facts out (`hutch.runtime.system`).
+Belongs here: the answers of `/health`, `/runtime`, `/runtimes`, `/desktop/status`, and how a path
+names a runtime. Banned here: finding the facts out (`hutch.runtime.system`).
 Source: wire contract, section 1.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 PROTOCOL_VERSION = 1
+
+_LOCAL: Final = "/runtimes/local/"
+
+
+def local_path(path: str) -> str:
+    """The path without `/runtimes/local`: both spellings lead to the same place."""
+    while path.startswith(_LOCAL):
+        path = path[len(_LOCAL) - 1 :]
+    return path
 
 
 class Health(Struct, frozen=True, kw_only=True):

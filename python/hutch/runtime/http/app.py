@@ -33,10 +33,11 @@ from hutch.runtime.http import (
     write,
 )
 from hutch.runtime.http import exec as commands
-from hutch.runtime.http.auth import HOLD, Tokens, brings_token, local_path, require_token
+from hutch.runtime.http.auth import HOLD, Tokens, brings_token, require_token
 from hutch.server.answers import respond_bytes, respond_failure
 from hutch.server.streaming import Exchange
 from hutch.wire.errors import Failure
+from hutch.wire.system import local_path
 
 TABLE: Final = Table(
     openapi.describing(

@@ -16,11 +16,11 @@ import trio
 
 from hutch.wire.errors import Failure
 from hutch.wire.shapes import split_pair
+from hutch.wire.system import local_path
 
 _WS: Final = "/ws"
 _PROXY: Final = "/proxy"
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="hutch"'),)
-_LOCAL: Final = "/runtimes/local/"
 # Where the scope's state has the `Hold` of a request.
 HOLD: Final = "hold"
 
@@ -104,13 +104,6 @@ def _takes_query_token(scope: Any) -> bool:
 def _is_below(scope: Any, place: str) -> bool:
     path = local_path(scope["path"])
     return path == place or path.startswith(f"{place}/")
-
-
-def local_path(path: str) -> str:
-    """The path without `/runtimes/local`: both spellings lead to the same place."""
-    while path.startswith(_LOCAL):
-        path = path[len(_LOCAL) - 1 :]
-    return path
 
 
 def presented(scope: Any) -> list[bytes]:
