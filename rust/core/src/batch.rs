@@ -5,7 +5,7 @@
 //!
 //! A directory gets its attributes after what is in it got its names, since that moves its mtime.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{Stat, fsync};
 use rustix::io::Errno;
@@ -59,11 +59,10 @@ impl Batch {
     pub(crate) fn settle(&mut self, pending: &Pending, overwrite: bool, account: &mut Copied) {
         let mut items = std::mem::take(&mut self.items);
         self.bytes = 0;
-        for item in &items {
-            if let Item::File { spool, .. } = item {
-                begin_writing(spool.file());
-            }
-        }
+        write_back(&items, libc::SYNC_FILE_RANGE_WRITE);
+        // All data first: where each file's blocks are is noted once they are written, and a sync
+        // before that would be the first of many commits.
+        write_back(&items, WAIT);
         items.retain(|item| match item {
             Item::File { spool, path, .. } => kept(fsync(spool.file()), path, account),
             Item::Directory { .. } => true,
@@ -123,11 +122,19 @@ fn put(
     }
 }
 
-/// Has the kernel begin to write, so that the syncs that follow find little left to do.
-fn begin_writing(file: BorrowedFd<'_>) {
-    // SAFETY: the descriptor is open for as long as the borrow; the call takes no pointers. What
-    // it says matters to nobody: `fsync` follows.
-    unsafe {
-        libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE);
+const WAIT: libc::c_uint = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+    | libc::SYNC_FILE_RANGE_WRITE
+    | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+
+/// Has the kernel write the data of all files; the syncs that follow find little left to do, and
+/// tell what went wrong.
+fn write_back(items: &[Item], how: libc::c_uint) {
+    for item in items {
+        if let Item::File { spool, .. } = item {
+            // SAFETY: the descriptor is open for as long as the borrow; the call takes no pointers.
+            unsafe {
+                libc::sync_file_range(spool.file().as_raw_fd(), 0, 0, how);
+            }
+        }
     }
 }
