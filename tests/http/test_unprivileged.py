@@ -6,6 +6,7 @@ Source: wire contract, section 2, "Write" and "Delete".
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.archives import members
 from tests.client import Client, Json
 from tests.serving import serving
 from tests.trees import build, mode
@@ -172,3 +174,23 @@ def test_errors_of_a_search_have_their_bound(plain: Client, tree: Path) -> None:
     assert set(told["results"]) == {"open"}
     assert len(told["errors"]) == 1000
     assert told["errors_truncated"] is True
+
+
+def test_what_may_not_be_read_is_left_out_of_an_archive_and_named(
+    plain: Client, tree: Path
+) -> None:
+    build(tree, {"file": "x", "secret": "x", "closed/file": "x"})
+    foreign(tree / "secret", 0o600)
+    foreign(tree / "closed", 0o700)
+    body: Json = {"paths": [str(tree)]}
+    answer = plain.request("POST", "/files/transfer/download", body=body)
+    found = members(answer.content)
+    assert {one.name for one in found} == {"tree", "tree/file"}
+    told = json.loads(found[-1].pax_headers["comment"])["skipped"]
+    denied = {(f"{tree}/{name}", "permission denied") for name in ("secret", "closed")}
+    assert {(one["path"], one["reason"]) for one in told} == denied
+    body = {"paths": [str(tree / "secret")]}
+    assert plain.request("POST", "/files/transfer/download", body=body).status_code == 403
+    query: Json = {"dest": str(tree / "closed")}
+    plain.failure("POST", "/files/transfer/upload", 403, query=query, content=answer.content)
+    assert os.listdir(tree / "closed") == ["file"]
