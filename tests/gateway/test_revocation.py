@@ -279,3 +279,24 @@ async def _socket(gate: Gate, workspace: Workspace, *, receive_buffer: int | Non
     head = await wire.until(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101"), head
     return wire
+
+
+async def test_many_changes_at_once_leave_nothing_open_that_the_last_one_forbids(
+    gate: Gate,
+) -> None:
+    """Whatever is being looked up while a change is told, the last one counts."""
+    workspace = await gate.workspace(endless)
+    for turn in range(20):
+        token = gate.plane.token(workspace)
+        wires = [await gate.server.connect() for _ in range(4)]
+        for number, wire in enumerate(wires):
+            await wire.send(asking(token, "/stream"))
+            if number % 2 == turn % 2:
+                gate.plane.change(workspace, public_access=True)
+        gate.plane.change(workspace, generation=workspace.generation + 1)
+        for wire in wires:
+            with trio.fail_after(5.0):
+                while b"unauthorized" not in (data := await wire.some()) and data:
+                    pass
+            await wire.stream.aclose()
+    assert gate.gateway.registry.live() == ()

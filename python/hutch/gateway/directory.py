@@ -110,14 +110,20 @@ class Directory:
         return await self._join(workspace_id)
 
     async def _join(self, workspace_id: str) -> Route | None:
-        flight = self._flights.get(workspace_id)
-        if flight is None:
-            flight = self._flights[workspace_id] = _Flight()
-            self._nursery.start_soon(self._fly, workspace_id, flight)
-        await flight.done.wait()
-        if flight.record is None:
-            raise _away("the control plane cannot be asked about this workspace")
-        return flight.record.route
+        while True:
+            flight = self._flights.get(workspace_id)
+            if flight is None:
+                flight = self._flights[workspace_id] = _Flight()
+                self._nursery.start_soon(self._fly, workspace_id, flight)
+            await flight.done.wait()
+            if flight.record is None:
+                raise _away("the control plane cannot be asked about this workspace")
+            # A change may have been told between the answer and this task's turn.
+            if self._is_good(workspace_id, flight.record):
+                return flight.record.route
+
+    def _is_good(self, workspace_id: str, record: _Record) -> bool:
+        return self._records.get(workspace_id) is record and not record.doubted
 
     async def _fly(self, workspace_id: str, flight: _Flight) -> None:
         try:
@@ -190,7 +196,9 @@ class Directory:
                     await self.find(workspace_id)
                 except Failure:
                     await trio.sleep(_RETRY_SECONDS)
-                else:
+                    continue
+                record = self._records.get(workspace_id)
+                if record is not None and not record.doubted:
                     return
         finally:
             self._watched.discard(workspace_id)

@@ -22,7 +22,7 @@ from hutch.wire.errors import Code, Failure
 _REVOKED: Final = 1008
 _RESTART: Final = 1012
 # For a close frame to go out between two frames of somebody else; then the connection is cut.
-_FAREWELL_SECONDS: Final = 2.0
+_FAREWELL_SECONDS: Final = 3.0
 
 
 @dataclass(eq=False, slots=True)
