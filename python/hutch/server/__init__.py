@@ -23,6 +23,7 @@ from hutch.server.census import Census
 from hutch.server.descriptors import inherited_limit, raise_limit
 from hutch.server.figures import RequestFigures
 from hutch.server.listening import accept, open_listeners
+from hutch.server.memory import keep_freed_memory
 from hutch.server.service import ASGIApp, Idle, Service
 from hutch.server.stalls import Stalls
 from hutch.server.tls import Tls
@@ -71,6 +72,7 @@ async def serve(
     `idle` is the caller's handle on the connections that wait for a request; `figures` count what
     is served. Raises OSError where the port is taken.
     """
+    keep_freed_memory()
     room = raise_limit() // config.descriptors_each
     state: dict[str, Any] = {}
     with open_listeners(config.host, config.port, config.limits) as listeners:
