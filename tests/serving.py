@@ -29,13 +29,17 @@ STOP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Target:
-    """What a test needs to know of a server: those marked `wire` use url and token alone."""
+    """What a test needs to know of a server: those marked `wire` use url and token alone.
+
+    `own_port` is where the server itself listens, whatever stands in front of it.
+    """
 
     url: str
     token: str
     pid: int
     state_dir: Path
     log: Path
+    own_port: int
 
     @property
     def port(self) -> int:
@@ -73,7 +77,8 @@ def serving(
         process = subprocess.Popen(command, stdout=sink, stderr=sink, env=env, cwd="/")
     try:
         told = wait_ready(process, ready, log)
-        yield Target(told["url"], token, told["pid"], directory / "state", log)
+        own_port = httpx2.URL(told["url"]).port or 80
+        yield Target(told["url"], token, told["pid"], directory / "state", log, own_port)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

@@ -13,8 +13,9 @@ import { OblienError } from "oblien";
 export const checks = new Map();
 
 /**
- * Registers a check. `run` gets `{ rt, tree, url, token }`: the package's client of the server,
- * an empty local directory that the server sees too, and what the client was made of.
+ * Registers a check. `run` gets `{ rt, tree, url, token, ownPort }`: the package's client of the
+ * server, an empty local directory that the server sees too, what the client was made of, and the
+ * port where the server itself listens.
  */
 export function check(name, run) {
   assert(!checks.has(name), `two checks are called ${name}`);

@@ -1,7 +1,9 @@
-// Runs the checks of one file: `node run.mjs FILE`, with URL, TOKEN and TREE in the environment.
+// Runs the checks of one file: `node run.mjs FILE`, with URL, TOKEN, TREE and OWN_PORT in the
+// environment.
 //
-// TREE is an empty local directory that the server sees too; each check gets one of its own in
-// it. Prints one line of JSON a check: `{"check", "ok"}`, and `"error"` where it is not ok.
+// TREE is an empty local directory that the server sees too; each check gets one of its own in it.
+// OWN_PORT is where the server itself listens, whatever stands in front of it. Prints one line of
+// JSON a check: `{"check", "ok"}`, and `"error"` where it is not ok.
 
 import fs from "node:fs";
 import path from "node:path";
@@ -28,12 +30,12 @@ function watch(name) {
   }, CHECK_SECONDS * 1000);
 }
 
-const { URL: url, TOKEN: token, TREE: place } = process.env;
+const { URL: url, TOKEN: token, TREE: place, OWN_PORT: ownPort } = process.env;
 await import(`./${process.argv[2]}`);
 for (const [index, [name, run]] of [...checks].entries()) {
   const tree = path.join(place, String(index));
   fs.mkdirSync(tree);
-  const given = { rt: new Runtime({ token, baseUrl: url }), tree, url, token };
+  const given = { rt: new Runtime({ token, baseUrl: url }), tree, url, token, ownPort };
   const watchdog = watch(name);
   console.log(JSON.stringify({ check: name, ...(await outcome(run, given)) }));
   clearTimeout(watchdog);

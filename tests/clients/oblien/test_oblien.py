@@ -76,10 +76,19 @@ def outcomes(package: None, target: Target, tmp_path_factory: pytest.TempPathFac
     @cache
     def run(file: str) -> tuple[dict[str, Any], str]:
         place = tmp_path_factory.mktemp("oblien")
-        told, rest = _node("run.mjs", file, URL=target.url, TOKEN=target.token, TREE=str(place))
+        _end_watchers(target)
+        given = {"URL": target.url, "TOKEN": target.token, "TREE": str(place)}
+        told, rest = _node("run.mjs", file, OWN_PORT=str(target.own_port), **given)
         return {one["check"]: one for one in told}, rest
 
     return run
+
+
+def _end_watchers(target: Target) -> None:
+    """The server is shared, and the checks count."""
+    with target.client() as client:
+        for one in client.json("/watchers")["watchers"]:
+            client.request("DELETE", f"/watchers/{one['id']}")
 
 
 @pytest.mark.parametrize(("file", "name"), ROWS, ids=[name for _, name in ROWS])
