@@ -35,7 +35,7 @@ def download(bench: Bench) -> Iterator[Outcome]:
 
 
 def upload(bench: Bench) -> Iterator[Outcome]:
-    """A tar.gz over loopback into a new directory, beside `tar -xz`."""
+    """A tar.gz over loopback into a new directory, beside `tar -xz`, both synced to the disk."""
     root, place = bench.trees.kernel() / PART, bench.scratch / "upload"
     place.mkdir()
     archive = place / "archive.tar.gz"
@@ -48,16 +48,16 @@ def upload(bench: Bench) -> Iterator[Outcome]:
         ).stdout
     )
     ours = _curl(bench, f"/files/transfer/upload?dest={place}/ours", "-T", archive, "-X", "POST")
-    tar = f"mkdir {place}/tar && tar -C {place}/tar -xzf {archive}"
+    tar = f"mkdir {place}/tar && tar -C {place}/tar -xzf {archive} && sync -f {place}/tar"
     sides = [
         Side("ours", _fresh(place / "ours", ours)),
-        Side("tar -xz", _fresh(place / "tar", tar)),
+        Side("tar -xz, synced", _fresh(place / "tar", tar)),
     ]
     _fresh(place / "ours", ours)()
     _fresh(place / "tar", tar)()
     same = ["diff", "-rq", "--no-dereference", str(place / "ours"), str(place / "tar")]
     wrong = subprocess.run(same, capture_output=True, text=True, check=False).stdout[:200]
-    promise = Promise(1.0, "x", "tar -xz")
+    promise = Promise(1.0, "x", "tar -xz, synced")
     what = f"/files/transfer/upload, {PART} of the kernel"
     rounds, notes = bench.times(3), [f"{size / MIB:.0f} MiB"]
     yield compared("upload", what, promise, sides, rounds=rounds, notes=notes, wrong=wrong)

@@ -10,6 +10,7 @@ import gzip
 import io
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -25,6 +26,7 @@ from tests.archives import entry, made
 from tests.client import Client, Json, b64
 from tests.serving import Target, serving
 from tests.sockets import memory_kib
+from tests.tracing import can_trace
 from tests.watching import held, wait_until
 
 ENDPOINT = "/files/transfer/upload"
@@ -42,7 +44,9 @@ TARS = [
 
 
 def uploaded(client: Client, dest: object, archive: bytes, **query: object) -> Json:
-    answer = client.request("POST", ENDPOINT, query={"dest": dest, **query}, content=archive)
+    # Whatever else this machine writes would be waited for too.
+    asked = {"dest": dest, "sync": "false", **query}
+    answer = client.request("POST", ENDPOINT, query=asked, content=archive)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
@@ -222,8 +226,28 @@ def test_a_destination_that_is_not_utf_8(client: Client, tree: Path) -> None:
     assert os.listdir(place) == [b"a"]
 
 
-def test_sync_answers_when_it_lasts(client: Client, tree: Path) -> None:
-    assert uploaded(client, tree, made([entry("a", b"x")]), sync=True)["files_extracted"] == 1
+@pytest.mark.skipif(not can_trace(), reason="strace cannot trace here")
+def test_it_is_on_the_disk_when_it_is_answered(
+    target: Target, client: Client, tree: Path, tmp_path: Path
+) -> None:
+    archive, log = made([entry("a", b"x")]), tmp_path / "log"
+    words = ["strace", "-f", "-o", str(log), "-e", "trace=syncfs,renameat2,linkat"]
+    with subprocess.Popen(
+        [*words, "-p", str(target.pid)], stderr=subprocess.PIPE, text=True
+    ) as tracer:
+        try:
+            assert tracer.stderr is not None
+            assert "attached" in tracer.stderr.readline()
+            query: dict[str, object] = {"dest": tree}
+            client.request("POST", ENDPOINT, query=query, content=archive).raise_for_status()
+            uploaded(client, tree / "unsynced", archive)
+        finally:
+            tracer.send_signal(signal.SIGINT)
+    named, synced = ("renameat2", "linkat"), "syncfs"
+    calls = [one.split(maxsplit=1)[1].partition("(")[0] for one in log.read_text().splitlines()]
+    order = [one for one in calls if one in (*named, synced)]
+    assert order.count(synced) == 1
+    assert order[0] in named and order[-1] in named
 
 
 def test_what_is_not_kept_is_named(client: Client, tree: Path) -> None:

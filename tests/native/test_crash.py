@@ -18,13 +18,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import httpx2
 import pytest
 from tests.client import Client
 from tests.serving import serving
+from tests.tracing import can_trace
 from tests.watching import wait_until
 
 from hutch import _native
@@ -36,15 +36,7 @@ Work = Callable[[Path, Pending], None]
 Transfer = Callable[..., _native.Copied]
 
 
-@cache
-def _can_trace() -> bool:
-    if shutil.which("strace") is None:
-        return False
-    done = subprocess.run(["strace", "-o", "/dev/null", "true"], check=False, capture_output=True)
-    return done.returncode == 0
-
-
-needs_strace = pytest.mark.skipif(not _can_trace(), reason="strace cannot trace here")
+needs_strace = pytest.mark.skipif(not can_trace(), reason="strace cannot trace here")
 
 
 def slots(directory: Path) -> Pending:

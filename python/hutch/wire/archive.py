@@ -54,13 +54,13 @@ class UploadQuery(Struct, frozen=True, kw_only=True):
     replaces another to that one's owner; `owner=archive` takes the archive's numbers, as root
     only. Set-user-id and set-group-id bits are dropped. Nothing in the archive is followed:
     neither its own symlinks nor those in `dest`. A file appears whole, in place of the one that
-    was there; an upload that fails has changed what its answer counts. `sync=true` answers
-    when all of it is on the disk.
+    was there; an upload that fails has changed what its answer counts. The answer comes when all of
+    it is on the disk; `sync=false` answers before, for what can be sent again.
     """
 
     dest: AbsolutePath
     owner: Literal["server", "archive"] = "server"
-    sync: bool = False
+    sync: bool = True
 
 
 class Skipped(Struct, frozen=True, kw_only=True):
