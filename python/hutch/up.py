@@ -25,6 +25,7 @@ from hutch.control.serve import Facing, Standing, run_control
 from hutch.control.store import clients
 from hutch.gateway.serve import Listening, listen, open_gateway
 from hutch.server import Tls
+from hutch.server.groups import unwrapped
 from hutch.state import read_token, write_private
 from hutch.wire.control.config import ControlConfig
 from hutch.wire.errors import Failure
@@ -94,7 +95,10 @@ async def serve_up(
 
     Raises as `run_control` and `listen` do.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with (
+        unwrapped(),
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
+    ):
         async with trio.open_nursery() as nursery:
             shutdown = trio.Event()
             nursery.start_soon(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +117,17 @@ def test_it_ends_with_its_workspaces_and_brings_them_back(tmp_path: Path) -> Non
             assert time.monotonic() < deadline, platform.log.read_text()
             time.sleep(0.05)  # a workspace is brought back without telling anybody
     assert _servers(platform) == []
+
+
+@pytest.mark.parametrize("option", ["--control-port", "--gateway-port"])
+def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path, option: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        words = ["--control-port=0", "--gateway-port=0", f"--state-dir={tmp_path}"]
+        command = [sys.executable, "-m", "hutch.cli", "up", *words, f"{option}={port}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -75,6 +75,18 @@ def test_a_bad_option_is_named(tmp_path: Path, options: tuple[str, ...], named: 
     assert "Traceback" not in done.stderr
 
 
+def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for option in (f"--port={port}", f"--admin-port={port}"):
+            done = _run(option, directory=tmp_path)
+            assert done.returncode != 0
+            assert f"127.0.0.1:{port}" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
 def test_nothing_outside_the_default_networks_is_dialled(
     plane: Plane, workspace: Workspace, tmp_path: Path
 ) -> None:

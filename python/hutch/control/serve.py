@@ -21,6 +21,7 @@ import trio
 from hutch.control.composition import Control, open_control
 from hutch.control.http.app import client_app, internal_app
 from hutch.server import Running, ServerConfig, Tls, serve
+from hutch.server.groups import unwrapped
 from hutch.state import write_private
 from hutch.wire.config import is_loopback
 from hutch.wire.control.config import ControlConfig
@@ -127,16 +128,16 @@ async def serve_control(
 
     Raises as `run_control` does.
     """
-    try:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async with trio.open_nursery() as nursery:
-                shutdown = trio.Event()
-                nursery.start_soon(_watch_signals, signals, shutdown, facing, warn)
-                nursery.start_soon(_end_anyway, config, shutdown, warn)
-                run = partial(run_control, config, facing=facing, shutdown=shutdown)
-                nursery.start_soon(_serve, run, ready, nursery.cancel_scope)
-    except BaseExceptionGroup as group:
-        raise _sole(group) from None
+    with (
+        unwrapped(),
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
+    ):
+        async with trio.open_nursery() as nursery:
+            shutdown = trio.Event()
+            nursery.start_soon(_watch_signals, signals, shutdown, facing, warn)
+            nursery.start_soon(_end_anyway, config, shutdown, warn)
+            run = partial(run_control, config, facing=facing, shutdown=shutdown)
+            nursery.start_soon(_serve, run, ready, nursery.cancel_scope)
 
 
 async def _serve(
@@ -185,11 +186,3 @@ async def _watch_signals(
                 facing.tls.reload()
             except Failure as failure:
                 warn(f"SIGHUP: {failure.message}; the certificate in force stays")
-
-
-def _sole(group: BaseExceptionGroup) -> BaseException:
-    """What a nursery wrapped, where it is one thing."""
-    inner: BaseException = group
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        (inner,) = inner.exceptions
-    return inner

@@ -27,6 +27,7 @@ from hutch.gateway.metrics import Metrics
 from hutch.gateway.plane import Plane, Route, open_plane
 from hutch.gateway.registry import Registry
 from hutch.server import Running, ServerConfig, Tls, serve
+from hutch.server.groups import unwrapped
 from hutch.state import read_token, write_private
 from hutch.wire.errors import Failure
 from hutch.wire.gateway import GatewayConfig
@@ -112,6 +113,15 @@ async def serve_gateway(
 
     Raises `Failure` where the configuration names what is not there, OSError where a port is taken.
     """
+    with unwrapped():
+        await _serve_gateway(config, ready, warn)
+
+
+async def _serve_gateway(
+    config: GatewayConfig,
+    ready: Callable[[Listening], None],
+    warn: Callable[[str], None],
+) -> None:
     tls = Tls.opened(config.tls_cert, config.tls_key)
     watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     with trio.open_signal_receiver(*watched) as signals:

@@ -18,6 +18,7 @@ from hutch.runtime.composition import Runtime, open_runtime
 from hutch.runtime.http.app import Application
 from hutch.runtime.http.auth import Tokens
 from hutch.server import Idle, Running, ServerConfig, serve
+from hutch.server.groups import unwrapped
 from hutch.state import read_token, write_ready
 from hutch.wire.config import Config
 from hutch.wire.errors import Failure
@@ -36,18 +37,8 @@ async def serve_runtime(
 
     Raises `Failure` where the runtime cannot be opened, OSError where the port is taken.
     """
-    try:
+    with unwrapped():
         await _serve_runtime(config, ready, warn)
-    except BaseExceptionGroup as group:
-        raise _sole(group) from None
-
-
-def _sole(group: BaseExceptionGroup) -> BaseException:
-    """What a nursery wrapped, where it is one thing."""
-    inner: BaseException = group
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        (inner,) = inner.exceptions
-    return inner
 
 
 async def _serve_runtime(
