@@ -11,6 +11,9 @@ import socket
 import pytest
 import trio
 
+from hutch.forward import Upstream
+from hutch.forward.link import dial
+from hutch.wire.errors import Failure
 from tests.forward.upstreams import OK, Peer, Relay, Script, says
 from tests.server.site import Answer, begun, get, post
 
@@ -22,13 +25,25 @@ def told(answer: Answer, status: int, *, arrived: bool) -> str:
     return str(failure["error"])
 
 
-async def test_nothing_listening_is_502_at_once(relay: Relay) -> None:
+def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as one:
         port: int = one.getsockname()[1]
+    return port
+
+
+async def test_nothing_listening_is_502_at_once(relay: Relay) -> None:
+    port = closed_port()
     server = await relay.to(port)
     for raw in (get("/"), post("/", b"abc")):
         error = told(await server.ask(raw), 502, arrived=False)
         assert f"port {port}" in error and "nothing listens there" in error
+
+
+async def test_the_first_address_says_why() -> None:
+    """Not a second one, which this machine may not even have."""
+    addresses = (("127.0.0.1", closed_port()), ("ff02::1", 80))
+    with pytest.raises(Failure, match="nothing listens there"):
+        await dial(Upstream("it", addresses), seconds=5, idle_seconds=5)
 
 
 async def test_nobody_accepts_is_504(relay: Relay) -> None:

@@ -340,6 +340,29 @@ async def test_an_answer_before_the_body_is_read(relay: Relay) -> None:
     assert (answer.status, answer.body) == (413, b"no")
 
 
+@pytest.mark.parametrize("expects", [True, False], ids=["waits for 100", "speaks slowly"])
+async def test_an_answer_under_way_is_not_cut_where_the_body_pauses(
+    relay: Relay, *, expects: bool
+) -> None:
+    """No stream has a total time limit: not that of an answer whose request is not whole yet."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(8):
+            await trio.sleep(0.05)
+            await peer.send(b"1\r\nx\r\n")
+        await peer.send(b"0\r\n\r\n")
+
+    server = await relay.to(script, body_idle_seconds=0.1)
+    wire = await server.connect()
+    head = begun("/", 999_999, b"")
+    await wire.send(
+        head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n") if expects else head
+    )
+    assert (await wire.answer()).body == b"x" * 8
+
+
 async def test_the_slower_end_sets_the_pace_of_a_download(relay: Relay) -> None:
     """What a client does not take stays with the upstream."""
     sent = 0

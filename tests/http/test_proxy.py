@@ -89,6 +89,15 @@ def test_any_method(target: Target, app: App, method: str) -> None:
     assert app.line == f"{method} /a HTTP/1.1".encode()
 
 
+def test_connect_is_400_and_everybody_else_is_served_on(target: Target, app: App) -> None:
+    app.answer = b"HTTP/1.1 200 OK\r\n\r\nwhatever"
+    for path in (f"/proxy/{app.port}/a", f"localhost:{app.port}"):
+        answer = ask(target, path, f"X-Oblien-Proxy-Target: {app.port}", method="CONNECT")
+        assert (answer.status, answer.failure["code"]) == (400, "bad_request")
+    assert app.heads == []
+    assert ask(target, "/health").status == 200
+
+
 def test_what_the_application_gets(target: Target, app: App) -> None:
     sent = (
         "X-One: 1", "accept: */*", "COOKIE: a=b; c=d", "X-One: \xff", "Origin: http://page.example",
@@ -320,8 +329,12 @@ LOCATIONS = {
     "HTTP://[::1]:{port}": "{prefix}/",
     "//localhost:{port}/x": "{prefix}/x",
     "https://my.host:1234/x": "{prefix}/x",
-    "x/y": "x/y",
-    "?a=b": "?a=b",
+    "x/y": "{prefix}/x/y",
+    "?a=b": "{prefix}/a?a=b",
+    "../..//x/../y?../z": "{prefix}//y?../z",
+    "./%2E%2e/x/.": "{prefix}/x/",
+    "/../x#..": "{prefix}/x#..",
+    "http://localhost:{port}/x/..": "{prefix}/",
 }
 ELSEWHERE_LOCATIONS = (
     "http://localhost:1/x", "http://other.example/", "//other.example/", "mailto:a@b", "#a", "",
@@ -345,6 +358,16 @@ def test_a_redirect_to_itself_takes_the_requests_form(
         wanted = f"{rest}{'&' if '?' in rest else '?'}{pair}{mark}{fragment}"
     (found,) = ask(target, *request).header(b"location")
     assert found.decode() == wanted
+
+
+def test_a_relative_redirect_from_a_root_without_its_slash(target: Target, app: App) -> None:
+    app.answer = b"HTTP/1.1 302 Found\r\nLocation: login?a\r\nContent-Length: 0\r\n\r\n"
+    for path, wanted in (
+        (f"/proxy/{app.port}", f"/proxy/{app.port}/login?a"),
+        (f"/proxy?x_oblien_target={app.port}", f"/proxy/login?a&x_oblien_target={app.port}"),
+    ):
+        (found,) = ask(target, path).header(b"location")
+        assert found.decode() == wanted
 
 
 # --- pages, CORS, and preflights ---------------------------------------------------------------

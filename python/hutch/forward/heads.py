@@ -77,8 +77,11 @@ _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 
 
 def incoming(scope: Any) -> Incoming:
-    """The request of a scope. Raises `Failure` (bad_request) for one in absolute form."""
+    """The request of a scope. Raises `Failure` (bad_request) for CONNECT and for absolute form."""
     head = _head(scope)
+    if head.method == b"CONNECT":
+        # An answer of 2xx to it has no end (RFC 9110, section 9.3.6), and h11 waits for none.
+        raise Failure("bad_request", "CONNECT: no tunnels are made here but WebSockets")
     if b"://" in head.target.partition(b"/")[0] or not head.target.startswith((b"/", b"*")):
         raise Failure("bad_request", "request target: give a path that begins with /")
     sized = values(head.headers, b"content-length")

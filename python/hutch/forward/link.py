@@ -48,7 +48,7 @@ async def dial(upstream: Upstream, *, seconds: float, idle_seconds: float) -> Li
     Raises `Failure`: bad_gateway where all refuse, timeout after `seconds`, unavailable where
     this machine is out of descriptors.
     """
-    why = "no address"
+    why = ""
     with trio.move_on_after(seconds):
         for address in upstream.addresses:
             try:
@@ -56,8 +56,9 @@ async def dial(upstream: Upstream, *, seconds: float, idle_seconds: float) -> Li
             except OSError as error:
                 if error.errno in _OURS:
                     raise from_os_error(error, path=upstream.name) from None
-                why = (error.strerror or str(error)).lower()
-        raise unreachable(upstream.name, why)
+                # The first counts: a machine without IPv6 says so of every port.
+                why = why or (error.strerror or str(error)).lower()
+        raise unreachable(upstream.name, why or "no address")
     raise unreachable_in_time(upstream.name, seconds)
 
 

@@ -114,19 +114,28 @@ class HttpExchange:
         event, self._stashed = self._stashed, None
         while (event := event or self._parsed()) is None:
             await self._continue()
-            with trio.move_on_after(self._limits.body_idle_seconds) as idle:
-                data = await self._transport.receive(_BODY_BYTES)
-            if idle.cancelled_caught:
-                self.close_after = True
-                raise RequestStalled(
-                    "the request body stalled: nothing came for "
-                    f"{self._limits.body_idle_seconds:g} s"
-                )
+            data = await self._more_body()
             if not data:
                 self.gone = True
                 return None
             self._parser.receive_data(data)
         return event
+
+    async def _more_body(self) -> bytes:
+        """What comes next of the body; b"" where the client left. Raises `RequestStalled`.
+
+        Once the answer has begun nobody need send the rest: who waits for 100 may never, and who
+        speaks while he listens has his own pace. What the client takes is watched then.
+        """
+        while True:
+            with trio.move_on_after(self._limits.body_idle_seconds):
+                return await self._transport.receive(_BODY_BYTES)
+            if not self.begun or self.complete:
+                self.close_after = True
+                raise RequestStalled(
+                    "the request body stalled: nothing came for "
+                    f"{self._limits.body_idle_seconds:g} s"
+                )
 
     def _parsed(self) -> _Event | None:
         """The next part of the body, None where more of it has to arrive. Raises `Failure`."""

@@ -25,6 +25,7 @@ PARAMETER: Final = b"x_oblien_target"
 _TOKEN: Final = b"token"
 
 _ABSOLUTE: Final = re.compile(rb"(?:https?:)?//([^/?#\\]*)(.*)", re.IGNORECASE | re.DOTALL)
+_NO_PATH: Final = re.compile(rb"[?#]")
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
 _HTTP: Final = 80
 
@@ -94,12 +95,10 @@ class Passing:
             if not self._is_itself(absolute[1].lower()):
                 return value
             path = absolute[2]
-            return self._named(self._form.prefix + (b"" if path[:1] == b"/" else b"/") + path)
-        if value.startswith(b"/"):
-            return self._named(self._form.prefix + value)
-        if _SCHEME.match(value) or not value or value.startswith(b"#"):
+            value = path if path.startswith(b"/") else b"/" + path
+        elif _SCHEME.match(value) or not value or value.startswith(b"#"):
             return value
-        return self._named(value)  # relative: its place is right as it is
+        return self._named(self._form.prefix + _resolved(self._form.path, value))
 
     def _is_itself(self, authority: bytes) -> bool:
         host, colon, port = authority.rpartition(b":")
@@ -115,3 +114,28 @@ class Passing:
         rest, hash_, fragment = location.partition(b"#")
         mark = b"&" if b"?" in rest else b"?"
         return rest + mark + self._form.parameter + hash_ + fragment
+
+
+def _resolved(base: bytes, reference: bytes) -> bytes:
+    """Where a reference leads within the application (RFC 3986, section 5.2).
+
+    Left to the client, `..` would lead out of the prefix, and from a root that was asked for
+    without its slash every relative path.
+    """
+    path = _NO_PATH.split(reference, maxsplit=1)[0]
+    if not path:
+        return base + reference
+    rest = reference[len(path) :]
+    if not path.startswith(b"/"):
+        path = base.rpartition(b"/")[0] + b"/" + path
+    kept: list[bytes] = []
+    name = b""
+    for segment in path[1:].split(b"/"):
+        name = segment.lower().replace(b"%2e", b".")
+        if name == b"..":
+            del kept[-1:]
+        elif name != b".":
+            kept.append(segment)
+    if name in {b".", b".."}:
+        kept.append(b"")
+    return b"/" + b"/".join(kept) + rest
