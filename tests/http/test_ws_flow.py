@@ -29,6 +29,7 @@ from tests.terminals import (
     scrollback,
     terminal,
 )
+from wsproto.events import Ping
 
 MIB = 1 << 20
 # What no conversion of a terminal may touch: every byte, ten MiB that no two seeds share.
@@ -287,6 +288,22 @@ def test_a_slow_client_is_not_one_that_takes_nothing(tmp_path: Path) -> None:
             # Frames still come: a close frame would be followed by the end of the stream.
             for _ in range(50):
                 assert slow.socket.recv(8192)
+
+
+def test_a_slow_client_is_not_one_that_answers_no_ping(tmp_path: Path) -> None:
+    """Its answer comes after all that lies before the ping; until then it is seen to take that."""
+    with serving(tmp_path, "--ping-seconds=0.1", "--pong-seconds=0.4") as target:
+        with target.client() as client, connected(target, buffer=4096) as slow:
+            slow.until_told(type="hello")
+            opened(client, ["yes"])
+            deadline = time.monotonic() + 2
+            while time.monotonic() < deadline:
+                slow.frames.receive_data(slow.socket.recv(8192))
+                for event in slow.frames.events():
+                    if isinstance(event, Ping):
+                        slow.socket.sendall(slow.frames.send(event.response()))
+                time.sleep(0.03)  # as a thin line would
+            assert len(slow.socket.recv(8192)) > 0
 
 
 def test_memory_is_bounded_whoever_does_not_read(target: Target, client: Client) -> None:

@@ -28,6 +28,8 @@ RECEIVE_BYTES: Final = 64 * 1024
 _LOOK_SECONDS: Final = 1.0
 # Any socket holds this much beside another frame.
 _LITTLE: Final = 8 * 1024
+# More than pings and pongs alone leave with the kernel.
+_OF_PINGS: Final = 512
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 _ESTABLISHED: Final = 1  # TCP_ESTABLISHED, first byte of struct tcp_info
 _CLOSED: Final = 7  # TCP_CLOSE
@@ -43,6 +45,9 @@ class Transport:
         self._partial = False
         self._was_reset = False
         self._said_end = False
+        self._given = 0
+        # When `takes` was last asked: whether something waited, and how much had been taken.
+        self._seen = (False, 0)
 
     @property
     def is_open(self) -> bool:
@@ -107,6 +112,7 @@ class Transport:
             return pieces
         except OSError as error:
             raise ClientGone(f"the client left: {error.strerror}") from None
+        self._given += taken
         return rest_of(pieces, taken)
 
     async def _until_taken(self) -> None:
@@ -127,6 +133,19 @@ class Transport:
     def has_room(self) -> bool:
         """Whether the kernel holds so little that a socket certainly takes more."""
         return not self._open or self._held() <= _LITTLE
+
+    def takes(self) -> bool:
+        """Whether the client took something of what waited for it when this was last asked.
+
+        A sign of life of a slow one, whose answer to a ping comes after all that is before it.
+        What it takes of pings alone is none: its kernel does that.
+        """
+        if not self._open:
+            return False
+        held = self._held()
+        (waited, before), taken = self._seen, self._given - held
+        self._seen = (held > _OF_PINGS, taken)
+        return waited and taken > before
 
     async def wait_room(self, idle_seconds: float) -> bool:
         """Waits until the socket takes more; False after `idle_seconds` without a byte taken.

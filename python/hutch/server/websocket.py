@@ -154,6 +154,8 @@ class WebSocket:
             return True
         # Pings and pongs are sent by others: one at a time may wait for a socket.
         async with self._lock:
+            if self._farewell is not None:
+                return True  # it was closed while another frame was under way
             with trio.CancelScope() as self._pause:
                 return await self._transport.wait_room(idle_seconds)
         return True  # the socket is closed, in order; the next send tells
@@ -330,6 +332,8 @@ class WebSocket:
             if self._frames is None or self._paused:
                 self._heard = pinged = trio.current_time()
                 continue
+            if self._transport.takes():
+                self._heard = trio.current_time()
             if trio.current_time() >= self._heard + self._limits.pong_seconds:
                 self._leave(CloseReason.ABNORMAL_CLOSURE)
                 self._peer_closed.set()
