@@ -212,6 +212,16 @@ BAD_TEXTS: dict[str, tuple[str, str, str]] = {
         "terminal",
         "200",
     ),
+    "a long id": (
+        '{"channel":"terminal","type":"resize","id":"' + "9" * 1_000_000 + '","cols":1,"rows":1}',
+        "terminal",
+        "id",
+    ),
+    "a large id": (
+        '{"channel":"terminal","type":"resize","id":' + "9" * 4000 + ',"cols":1,"rows":1}',
+        "terminal",
+        "id",
+    ),
     "no size": ('{"channel":"terminal","type":"resize","id":"1"}', "terminal", "cols"),
     "size 0": ('{"channel":"terminal","type":"resize","id":"1","cols":0,"rows":1}', "terminal", "cols"),
     "size -1": ('{"channel":"terminal","type":"resize","id":"1","cols":1,"rows":-1}', "terminal", "rows"),

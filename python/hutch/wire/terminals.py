@@ -17,6 +17,7 @@ from hutch.wire.paths import AbsolutePath, shorten
 MOST_SCROLLBACK: Final = 4 * 1024 * 1024
 LAST_ID: Final = 255  # one byte of a frame
 _MOST_CELLS: Final = 1000
+_MOST_ID: Final = 40
 
 Cells = Annotated[int, Meta(ge=1, le=_MOST_CELLS)]
 Status = Literal["running", "exited"]
@@ -129,7 +130,8 @@ class Input(Struct, frozen=True):
 class Resize(Struct, frozen=True, kw_only=True):
     """A `resize` frame of a client; the id may be a number or text."""
 
-    id: str | int
+    # Bounded: an answer that says that there is no such one repeats it.
+    id: Annotated[str, Meta(max_length=_MOST_ID)] | Annotated[int, Meta(ge=-(2**53), le=2**53)]
     cols: Cells
     rows: Cells
 
