@@ -29,8 +29,12 @@ class Ring:
     kept: int
     first: int = 10
     last: int = 10
+    is_active: bool = True
+    # Events that come whenever it is asked for the last one: its thread waits for nobody.
+    busy: int = 0
 
     def seq(self) -> int:
+        self.last += self.busy
         return self.last
 
     def frames(self, seq: int, most: int) -> tuple[bool, int, list[bytes]]:
@@ -95,3 +99,13 @@ def test_many_events_are_told_in_turns() -> None:
         while listeners.tell([log]):
             turns += 1
         assert (len(one.heard), turns > 5) == (1000, True)
+
+
+def test_an_event_between_ready_and_the_first_turn_is_told() -> None:
+    listeners, log, one = Listeners(), Ring("a", kept=100, busy=3), Ear(100)
+    resting = Ring("b", kept=100, is_active=False)
+    with listeners.listening(one.hear, [log, resting]) as ready:
+        assert ready == [b"ready a13"]
+        log.last += 1
+        listeners.tell([log, resting])
+        assert one.heard == [b"a14"]

@@ -99,9 +99,8 @@ class Connection:
                 nursery.cancel_scope.cancel()
 
     def _listen_to_watchers(self, stack: ExitStack) -> None:
-        for frame in self._runtime.watchers.ready():
+        for frame in stack.enter_context(self._runtime.watchers.listening(self._outbox.offer)):
             self._outbox.put(frame.decode())
-        stack.enter_context(self._runtime.watchers.listening(self._outbox.offer))
 
     # --- from the client ----------------------------------------------------------------------
 

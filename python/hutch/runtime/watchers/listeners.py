@@ -26,6 +26,8 @@ class Log(Protocol):
     def id(self) -> str: ...  # noqa: D102
     @property
     def first(self) -> int: ...  # noqa: D102
+    @property
+    def is_active(self) -> bool: ...  # noqa: D102
 
     def seq(self) -> int:
         """The number of the last event."""
@@ -85,14 +87,19 @@ class Listeners:
         return any(one.is_full for one in self._all)
 
     @contextmanager
-    def listening(self, hear: Hear, known: Iterable[Log]) -> Iterator[None]:
-        """`hear` is given each frame on the event loop, of those `known` from now on. It must not
-        block; False means that it has no room, and has not taken the frame.
+    def listening(self, hear: Hear, known: Iterable[Log]) -> Iterator[list[bytes]]:
+        """Gives the frames `ready` of those `known`, where they tell of changes.
+
+        `hear` is given each frame from there on, on the event loop. It must not block; False means
+        that it has no room, and has not taken the frame.
         """
-        listener = _Listener(hear, {log.id: log.seq() for log in known})
+        # Asked once: an event that comes meanwhile is after what both say.
+        heard = [(log, log.seq()) for log in known]
+        listener = _Listener(hear, {log.id: seq for log, seq in heard})
+        ready = [log.ready(seq) for log, seq in heard if log.is_active]
         self._all.add(listener)
         try:
-            yield
+            yield ready
         finally:
             self._all.discard(listener)
 

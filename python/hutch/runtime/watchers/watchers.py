@@ -190,20 +190,18 @@ class Watchers:
 
     # --- who listens --------------------------------------------------------------------------
 
-    def ready(self) -> list[bytes]:
-        """The frame `ready` of every watcher that tells of changes."""
-        return [one.ready(one.seq()) for one in self._all.values() if one.is_active]
-
     @contextmanager
-    def listening(self, hear: Hear) -> Iterator[None]:
-        """`hear` is called on the event loop with one finished JSON text frame an event; it must
-        not block. False means that it is full: it is asked again, and where events were lost
-        meanwhile it gets the frame `overflow` before the next one. `ready` comes with each watcher
-        that is made from now on; `ready()` gives those that are there.
+    def listening(self, hear: Hear) -> Iterator[list[bytes]]:
+        """Gives the frame `ready` of every watcher that tells of changes.
+
+        `hear` is called on the event loop with one finished JSON text frame for each event after
+        that, `ready` of each watcher that is made from now on included. It must not block. False
+        means that it is full: it is asked again, and where events were lost meanwhile it gets the
+        frame `overflow` before the next one.
         """
         known = [one for one in self._all.values() if one.is_ready]
-        with self._listeners.listening(hear, known):
-            yield
+        with self._listeners.listening(hear, known) as ready:
+            yield ready
 
     # --- within -------------------------------------------------------------------------------
 
