@@ -23,6 +23,7 @@ pub mod entry;
 pub mod error;
 pub mod feed;
 pub mod filter;
+mod glance;
 pub mod guard;
 pub mod hole;
 pub mod inline;

@@ -18,6 +18,7 @@ use crate::clip::Clip;
 use crate::elide::Elider;
 use crate::entry::append_number;
 use crate::error::{Error, Result};
+use crate::glance::{self, Glance};
 use crate::json;
 use crate::message::{Data, Kind, Message, clip_of, far};
 use crate::pool::lock;
@@ -85,6 +86,10 @@ type Delivered = Arc<Mutex<HashMap<Vec<u8>, u64>>>;
 #[derive(Debug)]
 struct File {
     path: Vec<u8>,
+    /// What each of its lines in a stream begins with.
+    opening: Vec<u8>,
+    /// The path where it is not UTF-8.
+    path_b64: Option<Box<str>>,
     is_counted: bool,
     /// Of the matches that were handed over.
     last_line: u64,
@@ -155,8 +160,41 @@ impl Matches {
     }
 
     fn add(&mut self, file: &mut File, found: Found) {
-        if self.capped.is_some() || found.line <= file.told_line {
+        if !self.admits(file, found.line) {
             return;
+        }
+        if self.shape.is_stream {
+            self.lines.extend_from_slice(&file.opening);
+            self.lines.extend_from_slice(&found.fields);
+            file.close(&mut self.lines);
+        } else if !self.hold(&file.path, found) {
+            self.capped = Some("size");
+            return;
+        }
+        self.count(file);
+    }
+
+    /// As [`Matches::add`], of a match without context.
+    fn add_glance(&mut self, file: &mut File, glance: &Glance<'_>) {
+        let text = Shown {
+            escaped: glance.text,
+            is_cut: false,
+            is_lossy: false,
+        };
+        if !self.shape.is_stream {
+            let found = Found::new(file, glance.line, glance.at + 1, &text);
+            self.add(file, found);
+        } else if self.admits(file, glance.line) {
+            self.lines.extend_from_slice(&file.opening);
+            append_fields(&mut self.lines, glance.line, glance.at + 1, &text);
+            file.close(&mut self.lines);
+            self.count(file);
+        }
+    }
+
+    fn admits(&mut self, file: &mut File, line: u64) -> bool {
+        if self.capped.is_some() || line <= file.told_line {
+            return false;
         }
         if self
             .shape
@@ -164,26 +202,15 @@ impl Matches {
             .is_some_and(|most| self.total >= most)
         {
             self.capped = Some("max_results");
-            return;
+            return false;
         }
-        file.last_line = found.line;
-        if self.shape.is_stream {
-            self.append_line(&file.path, &found);
-        } else if !self.hold(&file.path, found) {
-            self.capped = Some("size");
-            return;
-        }
-        self.total += 1;
-        self.file_count += u64::from(!std::mem::replace(&mut file.is_counted, true));
+        file.last_line = line;
+        true
     }
 
-    fn append_line(&mut self, path: &[u8], found: &Found) {
-        let out = &mut self.lines;
-        out.extend_from_slice(b"{\"path\":\"");
-        json::escape_lossy(out, path);
-        out.extend_from_slice(b"\",");
-        found.append(out);
-        out.extend_from_slice(b"}\n");
+    fn count(&mut self, file: &mut File) {
+        self.total += 1;
+        self.file_count += u64::from(!std::mem::replace(&mut file.is_counted, true));
     }
 
     fn hold(&mut self, path: &[u8], found: Found) -> bool {
@@ -252,50 +279,62 @@ fn append_flat(out: &mut Vec<u8>, files: &BTreeMap<Vec<u8>, Vec<Found>>) {
         out.extend_from_slice(b",\"text\":\"");
         out.extend_from_slice(&found.fields[found.text.0..found.text.1]);
         out.push(b'"');
-        found.append_b64(out);
+        append_b64(out, found.path_b64.as_deref());
         out.push(b'}');
     }
     out.push(b']');
 }
 
+/// The text of a line as it is sent.
+struct Shown<'c> {
+    escaped: &'c [u8],
+    is_cut: bool,
+    is_lossy: bool,
+}
+
+/// Appends the fields of a match, and says where its text stands.
+fn append_fields(out: &mut Vec<u8>, line: u64, column: u64, text: &Shown<'_>) -> (usize, usize) {
+    out.extend_from_slice(b"\"line\":");
+    append_number(out, line);
+    out.extend_from_slice(b",\"column\":");
+    append_number(out, column);
+    out.extend_from_slice(b",\"text\":\"");
+    let start = out.len();
+    out.extend_from_slice(text.escaped);
+    let place = (start, out.len());
+    out.push(b'"');
+    if text.is_cut {
+        out.extend_from_slice(b",\"text_truncated\":true");
+    }
+    if text.is_lossy {
+        out.extend_from_slice(b",\"lossy\":true");
+    }
+    place
+}
+
+fn append_b64(out: &mut Vec<u8>, path_b64: Option<&str>) {
+    if let Some(encoded) = path_b64 {
+        out.extend_from_slice(b",\"path_b64\":\"");
+        out.extend_from_slice(encoded.as_bytes());
+        out.push(b'"');
+    }
+}
+
 impl Found {
-    fn new(path: &[u8], line: u64, column: u64, clip: &Clip) -> Self {
-        let mut fields = Vec::with_capacity(clip.escaped.len() + 64);
-        fields.extend_from_slice(b"\"line\":");
-        append_number(&mut fields, line);
-        fields.extend_from_slice(b",\"column\":");
-        append_number(&mut fields, column);
-        fields.extend_from_slice(b",\"text\":\"");
-        let start = fields.len();
-        fields.extend_from_slice(&clip.escaped);
-        let text = (start, fields.len());
-        fields.push(b'"');
-        if clip.is_cut {
-            fields.extend_from_slice(b",\"text_truncated\":true");
-        }
-        if clip.is_lossy {
-            fields.extend_from_slice(b",\"lossy\":true");
-        }
-        let is_text = std::str::from_utf8(path).is_ok();
+    fn new(file: &File, line: u64, column: u64, shown: &Shown<'_>) -> Self {
+        let mut fields = Vec::with_capacity(shown.escaped.len() + 64);
+        let text = append_fields(&mut fields, line, column, shown);
         Self {
             fields,
             line,
             text,
-            path_b64: (!is_text).then(|| URL_SAFE_NO_PAD.encode(path).into()),
+            path_b64: file.path_b64.clone(),
         }
     }
 
     fn append(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.fields);
-        self.append_b64(out);
-    }
-
-    fn append_b64(&self, out: &mut Vec<u8>) {
-        if let Some(encoded) = &self.path_b64 {
-            out.extend_from_slice(b",\"path_b64\":\"");
-            out.extend_from_slice(encoded.as_bytes());
-            out.push(b'"');
-        }
+        append_b64(out, self.path_b64.as_deref());
     }
 
     /// Appends `,"key":[lines]`; whether one of them is cut.
@@ -339,6 +378,12 @@ impl Reader {
     }
 
     fn message(&mut self, bytes: &[u8], matches: &mut Matches) -> Result<()> {
+        if let (0, Some(file)) = (self.context, &mut self.file)
+            && let Some(glance) = glance::read(bytes)
+        {
+            matches.add_glance(file, &glance);
+            return Ok(());
+        }
         let Message { kind, data } = serde_json::from_slice(bytes).map_err(|error| {
             let start = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned();
             Error::Invalid(format!("{error}: {start}"))
@@ -380,7 +425,12 @@ impl Reader {
             Some(clip) => clip,
             None => clip_of(data, at)?,
         };
-        let mut found = Found::new(&file.path, line, at as u64 + 1, &clip);
+        let shown = Shown {
+            escaped: &clip.escaped,
+            is_cut: clip.is_cut,
+            is_lossy: clip.is_lossy,
+        };
+        let mut found = Found::new(file, line, at as u64 + 1, &shown);
         if self.context == 0 {
             matches.add(file, found);
             return Ok(());
@@ -405,14 +455,26 @@ impl File {
             return Err(Error::Invalid("a file without its path".to_owned()));
         };
         let bytes = path.bytes()?;
+        let path = bytes.strip_prefix(b"./").unwrap_or(&bytes).to_vec();
+        let mut opening = b"{\"path\":\"".to_vec();
+        let is_text = !json::escape_lossy(&mut opening, &path);
+        opening.extend_from_slice(b"\",");
         Ok(Self {
-            path: bytes.strip_prefix(b"./").unwrap_or(&bytes).to_vec(),
+            path_b64: (!is_text).then(|| URL_SAFE_NO_PAD.encode(&path).into()),
+            opening,
+            path,
             is_counted: false,
             last_line: 0,
             told_line: 0,
             recent: VecDeque::new(),
             waiting: VecDeque::new(),
         })
+    }
+
+    /// Ends a line of a stream.
+    fn close(&self, out: &mut Vec<u8>) {
+        append_b64(out, self.path_b64.as_deref());
+        out.extend_from_slice(b"}\n");
     }
 
     /// A line in whose context matches may be, and which may be in the context of others.
