@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from hutch.forward.ending import Frames, close_frame
 from tests.forward.upstreams import Peer, Relay, says
-from tests.server.site import Server, Wire, get
+from tests.server.site import PATIENCE, Server, Wire, get
 
 UPGRADE = (
     "Connection: keep-alive, Upgrade",
@@ -254,6 +254,29 @@ async def test_the_slower_end_sets_the_pace(relay: Relay) -> None:
     got = 0
     while got < total:
         got += len(await wire.some())
+
+
+@pytest.mark.parametrize("kind", ["HTTP", "WebSocket"])
+async def test_a_client_that_takes_nothing_is_cut_and_its_upstream_with_it(
+    relay: Relay, kind: str
+) -> None:
+    ended = trio.Event()
+
+    async def floods(peer: Peer) -> None:
+        head = await peer.head()
+        await peer.send(SWITCHED if b"Upgrade: " in head else b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                await peer.send(b"\x82\x7e\xff\xff" + bytes(0xFFFF))
+        finally:
+            ended.set()
+
+    server = await relay.to(floods, send_idle_seconds=0.3)
+    wire = await server.connect(receive_buffer=4096)
+    await wire.send(get("/", *(UPGRADE if kind == "WebSocket" else ())))
+    with trio.fail_after(PATIENCE):
+        await ended.wait()
+    await server.lives()
 
 
 async def test_silence_is_no_fault(relay: Relay) -> None:

@@ -169,6 +169,16 @@ def test_an_applications_own_query_passes_unchanged(target: Target, app: App, qu
     assert app.line == f"GET /a?{query} HTTP/1.1".encode()
 
 
+def test_token_and_target_do_not_arrive_as_the_query_of_a_referrer(
+    target: Target, app: App
+) -> None:
+    page = f"http://my.host/proxy/a?token=app&b&%74oken={target.token}&x_oblien_target={app.port}"
+    ask(target, f"/proxy/{app.port}/", f"Referer: {page}", "referer: http://a/?")
+    head = app.head
+    assert b"Referer: http://my.host/proxy/a?token=app&b\r\nreferer: http://a/?\r\n" in head
+    assert target.token.encode() not in head
+
+
 def test_an_authorization_of_ones_own_is_no_credential_here(target: Target, app: App) -> None:
     answer = send(
         target,

@@ -64,6 +64,8 @@ class Passing:
         if hosts:
             self._host = hosts[0].lower()
             headers = replaced(headers, b"X-Forwarded-Host", hosts[0])
+        # The page that asks may have been asked for by the same query.
+        headers = mapped(headers, b"referer", self._bare)
         headers = replaced(headers, b"Host", b"localhost:%d" % self._port)
         return Head(head.method, self._target(head.target), headers)
 
@@ -73,12 +75,16 @@ class Passing:
 
     def _target(self, target: bytes) -> bytes:
         _, mark, query = target.partition(b"?")
+        return self._bare(self._form.path + mark + query)
+
+    def _bare(self, address: bytes) -> bytes:
+        """Without what of its query is for this server alone."""
+        path, mark, query = address.partition(b"?")
         pairs = query.split(b"&")
         kept = [one for one in pairs if not self._is_private(one)]
-        if len(kept) < len(pairs):
-            query = b"&".join(kept)
-            mark = mark if kept else b""
-        return self._form.path + mark + query
+        if len(kept) == len(pairs):
+            return address
+        return path + mark + b"&".join(kept) if kept else path
 
     def _is_private(self, pair: bytes) -> bool:
         name, value = split_pair(pair)
