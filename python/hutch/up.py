@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,14 +21,14 @@ import trio
 
 from hutch.control.clients import Credentials, creating
 from hutch.control.composition import open_records
-from hutch.control.serve import Facing, Standing, run_control
+from hutch.control.serve import HANGING, Facing, Standing, run_control
 from hutch.control.store import clients
 from hutch.gateway.serve import Listening, listen, open_gateway
 from hutch.server import Tls
 from hutch.server.groups import unwrapped
+from hutch.server.lifetime import end_anyway, obey_signals
 from hutch.state import read_token, write_private
 from hutch.wire.control.config import ControlConfig
-from hutch.wire.errors import Failure
 from hutch.wire.gateway import GatewayConfig, GatewayLimits
 
 _ID: Final = "OBLIEN_CLIENT_ID"
@@ -95,15 +95,14 @@ async def serve_up(
 
     Raises as `run_control` and `listen` do.
     """
-    with (
-        unwrapped(),
-        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
-    ):
+    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    with unwrapped(), trio.open_signal_receiver(*watched) as signals:
         async with trio.open_nursery() as nursery:
             shutdown = trio.Event()
-            nursery.start_soon(
-                _watch_signals, signals, shutdown, partial(_reload, config.tls, warn)
-            )
+            reloads = [] if config.tls is None else [config.tls.reload]
+            nursery.start_soon(obey_signals, signals, shutdown, reloads, warn)
+            limits = config.control.limits
+            nursery.start_soon(partial(end_anyway, shutdown, limits, hanging=HANGING, warn=warn))
             await _serve(config, client, shutdown, ready)
             nursery.cancel_scope.cancel()
 
@@ -148,21 +147,3 @@ def _write_ready(path: Path, standing: Standing, listening: Listening) -> None:
         "instance": standing.control.instance,
     }
     write_private(path, msgspec.json.encode(told) + b"\n")
-
-
-async def _watch_signals(
-    signals: AsyncIterator[int], shutdown: trio.Event, reload: Callable[[], None]
-) -> None:
-    async for number in signals:
-        if number == signal.SIGHUP:
-            reload()
-        else:
-            shutdown.set()
-
-
-def _reload(tls: Tls | None, warn: Callable[[str], None]) -> None:
-    try:
-        if tls is not None:
-            tls.reload()
-    except Failure as failure:
-        warn(f"SIGHUP: {failure.message}; the certificate in force stays")

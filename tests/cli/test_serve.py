@@ -281,7 +281,7 @@ def test_a_taken_port_is_said_plainly(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert f"127.0.0.1:{target.port}" in done.stderr
-        assert "give another --port" in done.stderr
+        assert "give another port" in done.stderr
 
 
 BAD_OPTIONS = {

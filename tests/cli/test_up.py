@@ -6,15 +6,19 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx2
 import pytest
+from tests.controlling import runtime
 from tests.upping import Platform, some_network, upping
 
 
@@ -131,3 +135,31 @@ def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path, option: str) -> No
     assert done.returncode != 0
     assert f"127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_ends_it_though_the_database_is_locked_and_a_server_hangs(tmp_path: Path) -> None:
+    with upping(tmp_path) as platform, platform.account() as account:
+        identifier, raw = account.enabled()
+        with runtime(raw) as server:
+            body = {"cmd": ["sleep", "600"], "background": True}
+            command = server.request("POST", "/exec", body=body).json()["guest_pid"]
+        (pid,) = _servers(platform)
+        os.kill(pid, signal.SIGSTOP)
+        with closing(sqlite3.connect(platform.state_dir / "control.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = threading.Thread(target=_rename, args=(platform, identifier))
+            waiting.start()
+            time.sleep(0.5)  # that its write waits for the lock is told to nobody
+            began = time.monotonic()
+            platform.process.send_signal(signal.SIGTERM)
+            assert platform.process.wait(15) == 1
+            assert time.monotonic() - began < 10
+            waiting.join()
+    assert _servers(platform) == []
+    assert not Path(f"/proc/{command}/root").is_dir()
+
+
+def _rename(platform: Platform, identifier: str) -> None:
+    with platform.account() as account, suppress(httpx2.HTTPError):
+        account.request("PUT", f"/workspace/{identifier}", body={"name": "other"})

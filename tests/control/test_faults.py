@@ -21,8 +21,12 @@ import trio
 import trustme
 
 from hutch.cli import main
+from hutch.control.logins import Logins
+from hutch.control.records import Client
 from hutch.control.serve import Facing, Standing, run_control
-from hutch.wire.control.config import check_network, control_config
+from hutch.control.vault import Vault
+from hutch.wire.control.config import ControlLimits, check_network, control_config
+from hutch.wire.errors import Failure
 from tests.client import Json
 from tests.controlling import Account, Controlled, controlling, runtime, until
 
@@ -101,6 +105,21 @@ def test_a_server_that_hangs_is_replaced_on_demand(place: Path) -> None:
         account.ok("POST", f"/workspace/{identifier}/{ACCESS}/reconnect")
         assert serving(account, identifier) is True
         assert plane.servers()[identifier] != pid
+
+
+def test_a_server_that_had_to_be_killed_leaves_no_command(place: Path) -> None:
+    with controlling(place, "--stop-seconds=0.5") as plane, plane.account() as account:
+        identifier, raw = account.enabled()
+        with runtime(raw) as server:
+            body = {"cmd": ["sleep", "600"], "background": True}
+            pid = server.request("POST", "/exec", body=body).json()["guest_pid"]
+        # A zombie has no root directory, nor has what is gone.
+        command = Path(f"/proc/{pid}/root")
+        assert command.is_dir()
+        os.kill(plane.servers()[identifier], signal.SIGSTOP)
+        account.ok("POST", f"/workspace/{identifier}/{ACCESS}/disable")
+        assert plane.servers() == {}
+        assert not command.is_dir()
 
 
 class Acknowledged:
@@ -292,6 +311,20 @@ def test_wrong_secrets_are_limited_by_client_and_address(place: Path) -> None:
             assert ask("client_9", "no", "2.2.2.2").status_code == 401
 
 
+def test_a_burst_of_guesses_is_no_way_around_the_limit() -> None:
+    vault = Vault(bytes(32))
+    logins = Logins(vault, ControlLimits(login_failures=3), lambda: 0.0)
+    client = Client(id="client_a", name="", digest=vault.digest("right"), created_at=0)
+    for _ in range(5):
+        logins.check_rate(client.id, "1.1.1.1")  # all of them, before the first is judged
+    codes = []
+    for secret in ("a", "b", "c", "d", "right"):
+        with pytest.raises(Failure) as caught:
+            logins.admit(client, client.id, secret, "1.1.1.1")
+        codes.append(caught.value.code)
+    assert codes == ["unauthorized"] * 3 + ["rate_limited"] * 2
+
+
 # --- starting --------------------------------------------------------------------------------
 
 
@@ -345,6 +378,21 @@ def test_tls_and_a_certificate_that_changes(place: Path, tmp_path: Path) -> None
                 return False
 
         until(changed, "the new certificate is shown")
+
+
+def test_a_new_credential_of_gateways_counts_on_sighup(place: Path) -> None:
+    with controlling(place) as plane:
+        file = plane.state_dir / "gateway.token"
+        old = file.read_text()
+        for text, status in (("f" * 64, 200), ("short", 401)):
+            file.write_text(text)
+            plane.process.send_signal(signal.SIGHUP)
+            until(lambda: plane.internal("/keys").status_code == status, "it was read")  # noqa: B023
+        file.write_text(old)
+        assert plane.internal("/keys").status_code == 401
+        assert "gateway.token: not a token" in plane.log.read_text()
+        file.write_text("f" * 64)
+        assert plane.internal("/keys").status_code == 200
 
 
 def test_sigterm_ends_it_whoever_waits(place: Path) -> None:

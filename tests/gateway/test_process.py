@@ -19,7 +19,7 @@ import trustme
 
 from tests.controlling import Account, controlling
 from tests.controlling import until as holds
-from tests.gateway.plane import Plane, Workspace
+from tests.gateway.plane import CREDENTIAL, Plane, Workspace
 from tests.gateway.through import Gateway, gatewaying
 from tests.serving import Target
 
@@ -180,6 +180,29 @@ def test_tls_and_a_new_certificate_on_sighup(
         renew()
         gateway.process.send_signal(signal.SIGHUP)
         holds(lambda: serial() != before, "the new certificate")
+
+
+def test_a_bad_certificate_keeps_no_new_credential_from_being_read(
+    plane: Plane, workspace: Workspace, tmp_path: Path
+) -> None:
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(issued.cert_chain_pems[0].bytes())
+    key.write_bytes(issued.private_key_pem.bytes())
+    options = (f"--tls-cert={cert}", f"--tls-key={key}")
+    wrong = "w" * 64
+    with gatewaying(tmp_path / "gateway", plane.url, *options, credential=wrong) as gateway:
+        headers = {"Authorization": f"Bearer {plane.token(workspace)}"}
+
+        def status() -> int:
+            return httpx2.get(f"{gateway.url}/runtime", headers=headers, verify=False).status_code
+
+        assert status() == 503
+        cert.write_text("none")
+        (tmp_path / "gateway" / "credential").write_text(CREDENTIAL)
+        gateway.process.send_signal(signal.SIGHUP)
+        holds(lambda: status() == 200, "the new credential")
+        assert "SIGHUP: " in gateway.log.read_text()
 
 
 class Load:

@@ -134,5 +134,5 @@ def sentences() -> Iterator[None]:
 def _sentence(error: OSError) -> str:
     where = "" if error.filename is None else f"{error.filename}: "
     is_taken = error.errno == errno.EADDRINUSE
-    out = "; end what listens there, or give another --port (0 picks a free one)"
+    out = "; end what listens there, or give another port (0 picks a free one)"
     return f"{where}{error.strerror or error}{out if is_taken else ''}"

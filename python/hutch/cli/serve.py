@@ -75,6 +75,11 @@ from hutch.wire.config import (
     help="Where it puts rg; where that cannot be written, the state directory's bin.",
 )
 @click.option(
+    "--end-leftovers",
+    is_flag=True,
+    help="Only end what a server that was killed left running; no port is opened.",
+)
+@click.option(
     "--allow-debug-build", is_flag=True, help="Serve with an unoptimised extension all the same."
 )
 @limit_options(Limits)
@@ -89,6 +94,7 @@ def serve(
     ready_file: Path | None,
     ripgrep_url: str,
     ripgrep_dir: Path,
+    end_leftovers: bool,
     allow_debug_build: bool,
     **limits: float,
 ) -> None:
@@ -115,7 +121,7 @@ def serve(
             ripgrep_dir=ripgrep_dir.absolute(),
             limits=check_limits(Limits(**limits)),  # type: ignore[arg-type]  # click made the types
         )
-        _run(config)
+        _run(config, only_ends=end_leftovers)
 
 
 def _require_server(*, allow_debug_build: bool) -> None:
@@ -151,13 +157,16 @@ def _config(given: str | None, *, token_file: Path | None, **rest: Any) -> Confi
     return Config(token=token, token_file=token_file, state_dir=state_dir, **rest)
 
 
-def _run(config: Config) -> None:
+def _run(config: Config, *, only_ends: bool) -> None:
     import trio  # noqa: PLC0415  # the extra may be missing
 
-    from hutch.runtime.serve import serve_runtime  # noqa: PLC0415
+    from hutch.runtime.serve import end_leftovers, serve_runtime  # noqa: PLC0415
     from hutch.server import Running  # noqa: PLC0415
 
     start_log()
+    if only_ends:
+        trio.run(end_leftovers, config)
+        return
 
     def ready(running: Running) -> None:
         for line in _greeting(config, running.url):

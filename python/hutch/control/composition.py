@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import trio
 from sqlalchemy import Connection
@@ -33,13 +34,30 @@ from hutch.state import hold_state_dir, read_token
 from hutch.wire.control.config import ControlConfig
 
 
+class Credential:
+    """What gateways show: a token in a file, made where there is none.
+
+    Raises `Failure` (bad_request) for a file that holds no token; OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            make_once(path, secrets.token_hex(32))
+        self.token = read_token(path)
+
+    def reload(self) -> None:
+        """Takes what is in the file now. Raises as at first; then the old one stays."""
+        self.token = read_token(self._path)
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """Every service of a running control plane. `instance` changes with each start."""
 
     config: ControlConfig
     instance: str
-    internal_token: str
+    credential: Credential
     store: Store
     logins: Logins
     workspaces: Workspaces
@@ -79,7 +97,7 @@ async def open_control(config: ControlConfig) -> AsyncIterator[Control]:
     """
     with hold_state_dir(config.state_dir), open_records(config) as (store, vault):
         store.write_now(_begin)
-        internal_token = _internal_token(config)
+        credential = Credential(config.internal_token_file)
         # One spelling, whatever the next start is given: servers are found by it.
         root, limits = config.state_dir.resolve() / "workspaces", config.limits
         async with (
@@ -92,7 +110,7 @@ async def open_control(config: ControlConfig) -> AsyncIterator[Control]:
             yield Control(
                 config=config,
                 instance=secrets.token_hex(8),
-                internal_token=internal_token,
+                credential=credential,
                 store=store,
                 logins=Logins(vault, limits, time.monotonic),
                 workspaces=Workspaces(registry),
@@ -106,10 +124,3 @@ async def open_control(config: ControlConfig) -> AsyncIterator[Control]:
 
 def _begin(connection: Connection) -> None:
     changes.begin(connection, microseconds())
-
-
-def _internal_token(config: ControlConfig) -> str:
-    path = config.internal_token_file
-    if not path.exists():
-        make_once(path, secrets.token_hex(32))
-    return read_token(path)

@@ -73,7 +73,12 @@ class Logins:
             )
 
     def admit(self, client: Client | None, identifier: str, secret: str, address: str) -> Client:
-        """The client, if the secret is its own. Raises `Failure` (unauthorized)."""
+        """The client, if the secret is its own.
+
+        Raises `Failure`: unauthorized, or rate_limited where others failed while this one was
+        looked up: a burst of guesses is no way around the bound.
+        """
+        self.check_rate(identifier, address)
         known = _NOBODY if client is None else client.digest
         is_right = hmac.compare_digest(self._vault.digest(secret), known)
         pair = (identifier, address)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,13 +21,13 @@ from hutch.control.composition import Control, open_control
 from hutch.control.http.app import client_app, internal_app
 from hutch.server import Running, ServerConfig, Tls, serve
 from hutch.server.groups import unwrapped
+from hutch.server.lifetime import end_anyway, obey_signals
 from hutch.state import write_private
 from hutch.wire.config import is_loopback
 from hutch.wire.control.config import ControlConfig
-from hutch.wire.errors import Failure
 
-# After the grace, and so that both stay within ten seconds.
-_HANGING_SECONDS: Final = 3.0
+# What the process ends without; intentions on record are for the next start.
+HANGING: Final = "the database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +123,26 @@ async def serve_control(
     ready: Callable[[Standing], None],
     warn: Callable[[str], None],
 ) -> None:
-    """Runs until SIGTERM or SIGINT; SIGHUP has the certificate read again.
+    """Runs until SIGTERM or SIGINT; SIGHUP has certificate and credential read again.
 
     Raises as `run_control` does.
     """
-    with (
-        unwrapped(),
-        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
-    ):
+    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    with unwrapped(), trio.open_signal_receiver(*watched) as signals:
         async with trio.open_nursery() as nursery:
             shutdown = trio.Event()
-            nursery.start_soon(_watch_signals, signals, shutdown, facing, warn)
-            nursery.start_soon(_end_anyway, config, shutdown, warn)
+            reloads = [] if facing.tls is None else [facing.tls.reload]
+            nursery.start_soon(obey_signals, signals, shutdown, reloads, warn)
+            nursery.start_soon(
+                partial(end_anyway, shutdown, config.limits, hanging=HANGING, warn=warn)
+            )
             run = partial(run_control, config, facing=facing, shutdown=shutdown)
-            nursery.start_soon(_serve, run, ready, nursery.cancel_scope)
+
+            def standing(told: Standing) -> None:
+                reloads.append(told.control.credential.reload)
+                ready(told)
+
+            nursery.start_soon(_serve, run, standing, nursery.cancel_scope)
 
 
 async def _serve(
@@ -148,41 +153,3 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         ready(await nursery.start(run))
     all_of_it.cancel()
-
-
-async def _end_anyway(
-    config: ControlConfig, shutdown: trio.Event, warn: Callable[[str], None]
-) -> None:
-    """Once it has to end, sees to it that it does: a database that hangs holds its thread.
-
-    Nobody was told that what hangs was done, and intentions on record are for the next start.
-    """
-    await shutdown.wait()
-
-    def end() -> None:
-        warn("the database hangs; the control plane ends without waiting for it")
-        os._exit(1)
-
-    last_resort = threading.Timer(config.limits.grace_seconds + _HANGING_SECONDS, end)
-    last_resort.daemon = True
-    last_resort.start()
-    try:
-        await trio.sleep_forever()
-    finally:
-        last_resort.cancel()
-
-
-async def _watch_signals(
-    signals: AsyncIterator[int],
-    shutdown: trio.Event,
-    facing: Facing,
-    warn: Callable[[str], None],
-) -> None:
-    async for number in signals:
-        if number != signal.SIGHUP:
-            shutdown.set()
-        elif facing.tls is not None:
-            try:
-                facing.tls.reload()
-            except Failure as failure:
-                warn(f"SIGHUP: {failure.message}; the certificate in force stays")

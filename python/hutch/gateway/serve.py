@@ -28,8 +28,8 @@ from hutch.gateway.plane import Plane, Route, open_plane
 from hutch.gateway.registry import Registry
 from hutch.server import Running, ServerConfig, Tls, serve
 from hutch.server.groups import unwrapped
+from hutch.server.lifetime import obey_signals
 from hutch.state import read_token, write_private
-from hutch.wire.errors import Failure
 from hutch.wire.gateway import GatewayConfig
 
 # A connection, and the one to its workspace.
@@ -53,6 +53,12 @@ class Gateway:
     registry: Registry
     directory: Directory
     plane: Plane
+    credential_file: Path | None
+
+    def reload_credential(self) -> None:
+        """Reads the credential for the control plane again. Raises `Failure`."""
+        if self.credential_file is not None:
+            self.plane.credential = read_token(self.credential_file)
 
 
 @asynccontextmanager
@@ -97,7 +103,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
         nursery.start_soon(keyring.follow)
         admin = Admin(admission=admission, keyring=keyring, metrics=metrics)
         try:
-            yield Gateway(public, admin, registry, directory, plane)
+            yield Gateway(public, admin, registry, directory, plane, config.control_token_file)
         finally:
             pool.close()
         nursery.cancel_scope.cancel()
@@ -113,22 +119,15 @@ async def serve_gateway(
 
     Raises `Failure` where the configuration names what is not there, OSError where a port is taken.
     """
-    with unwrapped():
-        await _serve_gateway(config, ready, warn)
-
-
-async def _serve_gateway(
-    config: GatewayConfig,
-    ready: Callable[[Listening], None],
-    warn: Callable[[str], None],
-) -> None:
     tls = Tls.opened(config.tls_cert, config.tls_key)
     watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    with trio.open_signal_receiver(*watched) as signals:
+    with unwrapped(), trio.open_signal_receiver(*watched) as signals:
         async with open_gateway(config) as gateway, trio.open_nursery() as nursery:
             shutdown = trio.Event()
-            reload = _reloading(config, gateway.plane, tls, warn)
-            nursery.start_soon(_watch_signals, signals, shutdown, reload)
+            reloads = [gateway.reload_credential]
+            if tls is not None:
+                reloads.append(tls.reload)
+            nursery.start_soon(obey_signals, signals, shutdown, reloads, warn)
             listening = await listen(config, gateway, nursery, tls=tls, shutdown=shutdown)
             if config.ready_file is not None:
                 _write_ready(config.ready_file, listening)
@@ -195,28 +194,3 @@ async def _serve_admin(
 async def _close_sockets(shutdown: trio.Event, registry: Registry) -> None:
     await shutdown.wait()
     registry.close()
-
-
-async def _watch_signals(
-    signals: AsyncIterator[int], shutdown: trio.Event, reload: Callable[[], None]
-) -> None:
-    async for number in signals:
-        if number == signal.SIGHUP:
-            reload()
-        else:
-            shutdown.set()
-
-
-def _reloading(
-    config: GatewayConfig, plane: Plane, tls: Tls | None, warn: Callable[[str], None]
-) -> Callable[[], None]:
-    def reload() -> None:
-        try:
-            if tls is not None:
-                tls.reload()
-            if config.control_token_file is not None:
-                plane.credential = read_token(config.control_token_file)
-        except Failure as failure:
-            warn(f"SIGHUP: {failure.message}; what was in force stays")
-
-    return reload

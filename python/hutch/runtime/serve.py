@@ -6,11 +6,9 @@ printing (`hutch.cli`), endpoints, sockets.
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
@@ -19,12 +17,9 @@ from hutch.runtime.http.app import Application
 from hutch.runtime.http.auth import Tokens
 from hutch.server import Idle, Running, ServerConfig, serve
 from hutch.server.groups import unwrapped
+from hutch.server.lifetime import end_anyway, obey_signals
 from hutch.state import read_token, write_ready
 from hutch.wire.config import Config
-from hutch.wire.errors import Failure
-
-# After the grace, and so that both stay within ten seconds.
-_HANGING_SECONDS: Final = 3.0
 
 
 async def serve_runtime(
@@ -41,6 +36,16 @@ async def serve_runtime(
         await _serve_runtime(config, ready, warn)
 
 
+async def end_leftovers(config: Config) -> None:
+    """Ends what an earlier server of the state directory left running, as every start does.
+
+    Opens no port. Raises `Failure` (conflict) where a server runs there.
+    """
+    with unwrapped():
+        async with open_runtime(config):
+            pass
+
+
 async def _serve_runtime(
     config: Config, ready: Callable[[Running], None], warn: Callable[[str], None]
 ) -> None:
@@ -49,8 +54,10 @@ async def _serve_runtime(
             tokens, idle = Tokens(config.token), Idle()
             shutdown = trio.Event()
             reload = _reloading(config, tokens, idle, warn)
-            nursery.start_soon(_watch_signals, signals, shutdown, reload)
-            nursery.start_soon(_end_anyway, config, shutdown, warn)
+            nursery.start_soon(obey_signals, signals, shutdown, [reload], warn)
+            hanging = "a change to a file"
+            last = partial(end_anyway, shutdown, config.limits, hanging=hanging, warn=warn)
+            nursery.start_soon(last)
             nursery.start_soon(_end_when_told, shutdown, runtime.commands.end)
             nursery.start_soon(_end_when_told, shutdown, runtime.terminals.end)
             app = Application(runtime, tokens)
@@ -60,27 +67,6 @@ async def _serve_runtime(
             if config.ready_file is not None:
                 write_ready(config.ready_file, url=running.url, instance=runtime.instance)
             ready(running)
-
-
-async def _end_anyway(config: Config, shutdown: trio.Event, warn: Callable[[str], None]) -> None:
-    """Once the server has to end, sees to it that it does.
-
-    A change to a file is never abandoned, so one that hangs, on a mount for which nobody
-    answers, would hold up the end for ever. Nobody was told that it was done.
-    """
-    await shutdown.wait()
-
-    def end() -> None:
-        warn("a change to a file hangs; the server ends without waiting for it")
-        os._exit(1)
-
-    last_resort = threading.Timer(config.limits.grace_seconds + _HANGING_SECONDS, end)
-    last_resort.daemon = True
-    last_resort.start()
-    try:
-        await trio.sleep_forever()
-    finally:
-        last_resort.cancel()
 
 
 async def _serve(
@@ -111,28 +97,14 @@ async def _end_when_told(shutdown: trio.Event, end: Callable[[], Awaitable[None]
     await end()
 
 
-async def _watch_signals(
-    signals: AsyncIterator[int], shutdown: trio.Event, reload: Callable[[], None]
-) -> None:
-    async for number in signals:
-        if number == signal.SIGHUP:
-            reload()
-        else:
-            shutdown.set()
-
-
 def _reloading(
     config: Config, tokens: Tokens, idle: Idle, warn: Callable[[str], None]
 ) -> Callable[[], None]:
     def reload() -> None:
         if config.token_file is None:
             warn("SIGHUP: there is no token file to read again")
-            return
-        try:
-            if tokens.replace(read_token(config.token_file)):
-                # Those that the old token opened are among them; the rest lose a handshake.
-                idle.drop()
-        except Failure as failure:
-            warn(f"SIGHUP: {failure.message}; the token in force stays")
+        elif tokens.replace(read_token(config.token_file)):
+            # Those that the old token opened are among them; the rest lose a handshake.
+            idle.drop()
 
     return reload

@@ -49,7 +49,7 @@ class Place:
 
     @property
     def ready_file(self) -> Path:
-        """What the server writes once its listeners stand."""
+        """What the server writes once its listeners stand; there until it ended in good order."""
         return self.path / "ready.json"
 
     @property
@@ -73,6 +73,15 @@ class Place:
             return str(told["instance"]) if told["pid"] == pid else None
         except (OSError, msgspec.DecodeError, KeyError, TypeError):
             return None
+
+    @property
+    def has_remains(self) -> bool:
+        """Whether the last server, if it runs no more, may have left commands running."""
+        return self.ready_file.exists()
+
+    def forget_server(self) -> None:
+        """The last server has ended with all that it ran. Raises OSError."""
+        self.ready_file.unlink(missing_ok=True)
 
     def last_line(self) -> str:
         """The end of what the server said before it ended."""

@@ -11,6 +11,7 @@ plane may end, die and come back, and finds them again.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -35,12 +36,15 @@ from hutch.wire.errors import Failure
 
 T = TypeVar("T")
 
+_log: Final = logging.getLogger("hutch.control")
+
 _THREADS: Final = 8
 # A file appears, and a token is taken, without telling anybody.
 _POLL_SECONDS: Final = 0.01
 _TRIM_SECONDS: Final = 60.0
-# Where the control plane's own end waits for it, which may take ten.
-_ALL_SECONDS: Final = 7.0
+# Where the control plane's own end waits for it, which may take eight: after that a server that
+# had to be killed leaves commands to be ended.
+_ALL_SECONDS: Final = 5.5
 # What a server may know of our environment: not our variables, and no secret of the caller's.
 _PASSED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "SHELL", "USER", "LOGNAME")
 _PASSED_TOO: Final = ("HUTCH_RIPGREP_URL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
@@ -113,10 +117,11 @@ class ProcessDriver:
         await self._spawn(plan)
 
     async def stop(self, plan: Plan) -> None:
-        """Ends the server with all that it runs."""
+        """Ends the server with all that it runs, though it was killed or has died."""
         process = await self._process(plan.id)
         if process is not None:
             await self._end(plan.id, process)
+        await self._end_remains(plan.id)
 
     async def delete(self, plan: Plan) -> None:
         """Ends the server; the directory is gone at once, its content soon."""
@@ -174,21 +179,32 @@ class ProcessDriver:
         if not process.is_ending:
             self._tell.send_nowait(workspace)
 
-    async def _end(self, workspace: str, process: Process) -> None:
-        await process.end(self._limits.stop_seconds)
+    async def _end(self, workspace: str, process: Process, *, seconds: float | None = None) -> None:
+        in_order = await process.end(self._limits.stop_seconds if seconds is None else seconds)
         self._running.pop(workspace, None)
+        if in_order:
+            await self._in_thread(self._places.of(workspace).forget_server)
+
+    async def _end_remains(self, workspace: str) -> None:
+        """Ends what a server that did not end in good order left running: the next one would, but
+        none may come. It knows where they are, so one is started that does only this.
+        """
+        place = self._places.of(workspace)
+        if not await self._in_thread(lambda: place.has_remains):
+            return
+        process = await self._in_thread(partial(_start, ["--end-leftovers"], place))
+        self._nursery.start_soon(process.watch)
+        with trio.move_on_after(self._limits.start_seconds):
+            await process.ended.wait()
+        if not await process.end(0):
+            why = await self._in_thread(place.last_line)
+            raise Failure("unavailable", f"what {workspace} ran could not be ended: {why}")
+        await self._in_thread(place.forget_server)
 
     async def _spawn(self, plan: Plan) -> None:
         place = self._places.of(plan.id)
         await self._in_thread(partial(place.write_token, plan.token))
-        start = partial(
-            processes.spawn,
-            _command(plan, place),
-            cwd=place.home,
-            environment=_environment(place.home),
-            log=place.log,
-        )
-        process = await self._in_thread(start)
+        process = await self._in_thread(partial(_start, _serving(plan, place), place))
         self._keep(plan.id, process)
         await self._await_start(plan, process)
 
@@ -237,10 +253,16 @@ class ProcessDriver:
 
     async def end_all(self) -> None:
         """Ends every server that runs, at once; what is on record stays."""
-        seconds = min(self._limits.stop_seconds, _ALL_SECONDS)
         async with trio.open_nursery() as nursery:
-            for process in tuple(self._running.values()):
-                nursery.start_soon(process.end, seconds)
+            for workspace, process in tuple(self._running.items()):
+                nursery.start_soon(self._end_whole, workspace, process)
+
+    async def _end_whole(self, workspace: str, process: Process) -> None:
+        await self._end(workspace, process, seconds=min(self._limits.stop_seconds, _ALL_SECONDS))
+        try:
+            await self._end_remains(workspace)
+        except Failure as failure:
+            _log.warning("%s", failure.message)
 
     async def aclose(self) -> None:
         """Lets go of everything; the servers run on."""
@@ -264,17 +286,27 @@ async def open_process_driver(
             nursery.cancel_scope.cancel()
 
 
-def _command(plan: Plan, place: Place) -> list[str]:
+def _serving(plan: Plan, place: Place) -> list[str]:
     return [
-        *(sys.executable, "-m", "hutch.cli", "serve"),
         f"--host={plan.ip}",
         f"--port={plan.port}",
-        f"--token-file={place.token_file}",
-        processes.state_option(place.state),
-        f"--cwd={place.home}",
         f"--ready-file={place.ready_file}",
         f"--ripgrep-dir={place.programs}",
     ]
+
+
+def _start(options: list[str], place: Place) -> Process:
+    """Starts a server of the place; blocks. Raises OSError."""
+    command = [
+        *(sys.executable, "-m", "hutch.cli", "serve"),
+        f"--token-file={place.token_file}",
+        processes.state_option(place.state),
+        f"--cwd={place.home}",
+        *options,
+    ]
+    return processes.spawn(
+        command, cwd=place.home, environment=_environment(place.home), log=place.log
+    )
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -52,15 +52,17 @@ class Process:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
-    async def end(self, seconds: float) -> None:
-        """SIGTERM, after `seconds` SIGKILL; returns when it has ended."""
+    async def end(self, seconds: float) -> bool:
+        """SIGTERM, after `seconds` SIGKILL; whether it then ended in good order, by itself."""
         self.is_ending = True
         self.signal(signal.SIGTERM)
         with trio.move_on_after(seconds):
             await self.ended.wait()
-            return
+        if self.ended.is_set():
+            return self.child is None or self.child.returncode == 0
         self.signal(signal.SIGKILL)
         await self.ended.wait()
+        return False
 
 
 def state_option(state_dir: Path) -> str:

@@ -57,7 +57,7 @@ def require_gateway(control: Control, scope: Any) -> None:
     """Raises `Failure` (unauthorized) unless the gateways' credential is there."""
     given = _sole(scope, b"authorization") or b""
     scheme, _, token = given.partition(b" ")
-    wanted = control.internal_token.encode("ascii")
+    wanted = control.credential.token.encode("ascii")
     if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), wanted):
         raise Failure(
             "unauthorized",
