@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
+import trio
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -22,6 +23,8 @@ from hutch.routing.table import Answer, Call, JsonHandler, Route, SocketHandler,
 from hutch.server.answers import NO_STORE, failure_parts, request_id
 from hutch.wire import shapes
 from hutch.wire.errors import Code, Failure
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +66,8 @@ def quart_app(service: Any, table: Table, body_bytes: int) -> QuartTrio:
 def _view(service: Any, route: Route, body_bytes: int) -> Callable[..., Awaitable[Response]]:
     async def view(**params: str) -> Response:
         try:
-            return _response(route, await _apply(service, route, params, body_bytes))
+            applied = await _ungrouped(_apply(service, route, params, body_bytes))
+            return _response(route, applied)
         except Failure as failure:
             return _failed(failure)
         except Exception:
@@ -87,7 +91,8 @@ def _socket_view(service: Any, route: Route) -> Callable[..., Awaitable[Response
             return _quart_response(*failure_parts(failure, request_id(scope)))
         await socket.accept(websocket._get_current_object())  # type: ignore[attr-defined]  # a proxy
         try:
-            await handler(service, Call(asked, params, dict(scope["headers"])), socket)
+            call = Call(asked, params, dict(scope["headers"]))
+            await _ungrouped(handler(service, call, socket))
         except Failure as failure:
             await socket.close(_code(failure), _reason(failure))
         except Exception:
@@ -96,6 +101,22 @@ def _socket_view(service: Any, route: Route) -> Callable[..., Awaitable[Response
         return None
 
     return view
+
+
+async def _ungrouped(work: Awaitable[T]) -> T:
+    """What `work` returns; a cancellation that nurseries have put into groups comes out bare.
+
+    A group would stay in a ring with the frames of Quart-Trio that looked through it, and with it
+    whatever the handler had open, until the garbage collector comes.
+    """
+    try:
+        return await work
+    except BaseExceptionGroup as group:
+        if group.split(trio.Cancelled)[1] is not None:
+            raise
+    # Cancelled all the same: it ends at once.
+    while True:
+        await trio.sleep_forever()
 
 
 def _code(failure: Failure) -> int:
