@@ -122,19 +122,29 @@ class Watch:
     """
 
     def __init__(self, group: Cgroup) -> None:
-        """Raises OSError where the group is gone."""
+        """Raises OSError where the group is gone, or descriptors are."""
         self._events = os.open(group.path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
-        self._epoll = select.epoll()
+        try:
+            self._epoll = select.epoll()
+        except OSError:
+            os.close(self._events)
+            raise
         self._epoll.register(self._events, select.EPOLLPRI)
-        self.arm()
 
     def fileno(self) -> int:
         """What to wait for."""
         return self._epoll.fileno()
 
-    def arm(self) -> None:
-        """Forgets what was told; to be called before looking whether the group is empty."""
-        os.pread(self._events, 4096, 0)
+    def is_populated(self) -> bool:
+        """Whether somebody is in the group; what was told before is forgotten.
+
+        Asks by what it holds open: it needs no descriptor, of which there may be none.
+        """
+        try:
+            words = os.pread(self._events, 4096, 0).split()
+        except OSError:
+            return False  # the group is gone
+        return words[words.index(b"populated") + 1] != b"0"
 
     def wait(self, seconds: float) -> bool:
         """Waits in this thread; whether anything was told."""
@@ -212,10 +222,9 @@ def wait_empty(group: Cgroup, seconds: float) -> bool:
         return True
     deadline = time.monotonic() + seconds
     try:
-        while group.is_populated():
+        while watch.is_populated():
             if not watch.wait(max(deadline - time.monotonic(), 0)):
                 return False
-            watch.arm()
     finally:
         watch.close()
     return True

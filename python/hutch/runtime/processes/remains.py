@@ -1,7 +1,7 @@
 """What is left of a tree whose leader has ended.
 
 Belongs here: waiting for the last of a group, and for the last of all groups. Banned here:
-ending anybody. Nothing polls.
+ending anybody. Nothing polls, unless descriptors are out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import trio
 from hutch.runtime.processes.cgroups import Cgroup, Cgroups, Watch, open_cgroups, wait_empty
 
 _LAST_SECONDS: Final = 1.5
+_AGAIN_SECONDS: Final = 1.0
 
 
 @asynccontextmanager
@@ -37,15 +38,24 @@ async def outlive(group: Cgroup) -> None:
     """Removes a group once its last process has ended."""
     if group.remove():
         return
-    try:
-        watch = Watch(group)
-    except OSError:
+    watch = await _watch(group)
+    if watch is None:
         return
     try:
-        while group.is_populated():
+        while watch.is_populated():
             await trio.lowlevel.wait_readable(watch.fileno())
-            watch.arm()
     finally:
         trio.lowlevel.notify_closing(watch.fileno())
         watch.close()
     group.remove()
+
+
+async def _watch(group: Cgroup) -> Watch | None:
+    """What tells of its last process, once there are descriptors for it; None where it is gone."""
+    while True:
+        try:
+            return Watch(group)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            await trio.sleep(_AGAIN_SECONDS)

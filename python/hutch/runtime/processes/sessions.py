@@ -38,15 +38,29 @@ def processes() -> Iterator[Seen]:
 
 def look(pid: int) -> Seen | None:
     """One process; None where it is not there, or waits only to be reaped."""
+    fields = _fields(pid)
+    if not fields or fields[0] in _ENDED:
+        return None
+    return Seen(pid, int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def started(pid: int) -> int | None:
+    """What tells a process from a later one with its number, also where it has ended already.
+
+    None where it was reaped.
+    """
+    fields = _fields(pid)
+    return int(fields[19]) if fields else None
+
+
+def _fields(pid: int) -> list[bytes]:
+    """What `/proc/PID/stat` says, from the state on; empty where nobody is there."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return None
+        return []
     # The name in parentheses may hold anything, closing ones too.
-    fields = text[text.rfind(b")") + 2 :].split()
-    if fields[0] in _ENDED:
-        return None
-    return Seen(pid, int(fields[2]), int(fields[3]), int(fields[19]))
+    return text[text.rfind(b")") + 2 :].split()
 
 
 def boot_id() -> str:

@@ -53,13 +53,7 @@ def start(
         if group is not None:
             group.remove()
         raise
-    return process, Tree(process.pid, None if group else _started(process.pid), group)
-
-
-def _started(pid: int) -> int | None:
-    """What tells the process from a later one with its number."""
-    seen = sessions.look(pid)
-    return None if seen is None else seen.started
+    return process, Tree(process.pid, None if group else sessions.started(process.pid), group)
 
 
 def _group(cgroups: Cgroups | None) -> Cgroup | None:
@@ -74,7 +68,7 @@ def _group(cgroups: Cgroups | None) -> Cgroup | None:
 def _spawn(
     program: Program, standard: tuple[int, int, int], group: Cgroup | None
 ) -> _native.Process:
-    descriptor = None if group is None else group.open()
+    descriptor = _open(group)
     try:
         return _native.spawn(
             program.file,
@@ -92,6 +86,13 @@ def _spawn(
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _open(group: Cgroup | None) -> int | None:
+    try:
+        return None if group is None else group.open()
+    except OSError as error:
+        raise from_os_error(error) from error
 
 
 def _descriptors() -> tuple[int, int]:
@@ -117,7 +118,8 @@ def _failure(error: OSError, program: Program) -> Failure:
     if number == errno.E2BIG:
         return Failure("bad_request", "cmd: arguments and environment together are too long")
     if number in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-        return Failure("unavailable", f"the machine is out of processes or memory: {name}")
+        scarce = "the machine is out of processes, memory or descriptors"
+        return Failure("unavailable", f"{scarce}: {name}")
     if step == "exec":
         reason = _UNSTARTED.get(number, f"cannot be started: {os.strerror(number)}")
         return Failure("internal", f"executable {reason}: {name}")

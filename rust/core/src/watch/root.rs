@@ -6,6 +6,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use crate::directory::{self, real_path};
 use crate::error::{Error, Result};
 
@@ -32,11 +34,19 @@ impl Root {
     }
 
     /// A descriptor of the directory; `None` where its name leads elsewhere, or nowhere.
-    pub(super) fn again(&self) -> Option<OwnedFd> {
-        let fd = directory::open_root(&self.path).ok()?;
+    ///
+    /// # Errors
+    /// Where that cannot be told for want of something: see [`is_scarce`].
+    pub(super) fn again(&self) -> Result<Option<OwnedFd>> {
+        let fd = match directory::open_root(&self.path) {
+            Ok(fd) => fd,
+            Err(errno) if is_scarce(errno) => return Err(Error::on(&self.path)(errno)),
+            Err(_) => return Ok(None),
+        };
         let is_same = identity(&fd) == Ok(self.identity);
         // Also where a symlink to it has taken its name: it was renamed.
-        (is_same && real_path(fd.as_fd()).is_ok_and(|real| real == self.real)).then_some(fd)
+        let is_there = is_same && real_path(fd.as_fd()).is_ok_and(|real| real == self.real);
+        Ok(is_there.then_some(fd))
     }
 
     /// The path of what lies at `rel`.
@@ -71,6 +81,11 @@ impl Root {
             .iter()
             .any(|path| path.rsplit(|byte| *byte == b'/').next() == Some(name))
     }
+}
+
+/// Whether a call failed for want of descriptors or memory: it says nothing of what it asked for.
+pub(super) fn is_scarce(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }
 
 fn identity(fd: &OwnedFd) -> rustix::io::Result<(u64, u64)> {
@@ -115,14 +130,14 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         let bytes = path.as_os_str().as_encoded_bytes();
         let (root, _) = Root::open(bytes).unwrap();
-        assert!(root.again().is_some());
+        assert!(root.again().unwrap().is_some());
         assert_eq!(root.join(b"a"), [bytes, b"/a"].concat());
         std::fs::rename(&path, place.path().join("moved")).unwrap();
-        assert!(root.again().is_none());
+        assert!(root.again().unwrap().is_none());
         std::os::unix::fs::symlink(place.path().join("moved"), &path).unwrap();
-        assert!(root.again().is_none());
+        assert!(root.again().unwrap().is_none());
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(root.again().is_none());
+        assert!(root.again().unwrap().is_none());
     }
 }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::log::Op;
 use super::notify;
+use super::root::is_scarce;
 use super::tree::{Id, ROOT, Tree};
 use super::watcher::Engine;
 use crate::directory::{self, Kind};
@@ -59,7 +60,7 @@ impl Engine {
         let path = self.root.path.clone();
         let fd = self
             .root
-            .again()
+            .again()?
             .ok_or_else(|| Error::on(&path)(Errno::NOENT))?;
         let wd = self
             .hub
@@ -90,9 +91,14 @@ impl Engine {
 
     /// Reads one directory that has appeared, with all below it.
     pub(super) fn read_new(&mut self, step: Step) {
-        if let Some(fd) = self.root.again() {
-            self.descend(fd.as_fd(), vec![step], None);
-            notify::step_out();
+        match self.root.again() {
+            Ok(Some(fd)) => {
+                self.descend(fd.as_fd(), vec![step], None);
+                notify::step_out();
+            }
+            // What tells that the root has gone says so.
+            Ok(None) => {}
+            Err(error) => self.could_not_read(&error),
         }
     }
 
@@ -177,7 +183,11 @@ impl Engine {
 
     fn failed<T>(&mut self, rel: &[u8], errno: Errno) -> Option<T> {
         let path = self.root.join(rel);
-        self.missing(&path, errno);
+        if is_scarce(errno) {
+            self.could_not_read(&Error::on(&path)(errno));
+        } else {
+            self.missing(&path, errno);
+        }
         None
     }
 

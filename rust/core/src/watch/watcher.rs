@@ -305,8 +305,13 @@ impl Engine {
 
     /// Whether the name still leads to the directory; ends the watcher where it does not.
     pub(super) fn check_root(&mut self) {
-        if self.root.again().is_some() || !lock(&self.shared.status).is_active {
+        if !lock(&self.shared.status).is_active {
             return;
+        }
+        match self.root.again() {
+            Ok(Some(_)) => return,
+            Ok(None) => {}
+            Err(error) => return self.read_later(&error),
         }
         self.tell_all();
         self.shared.log.change(Op::Remove, &self.root.path);
@@ -328,13 +333,19 @@ impl Engine {
     }
 
     /// The root is gone, or was swapped while it was read; or something is scarce for a while.
-    fn could_not_read(&mut self, error: &Error) {
+    pub(super) fn could_not_read(&mut self, error: &Error) {
         self.check_root();
+        self.read_later(error);
+    }
+
+    /// Reads the tree anew in a while: what was to be read could not be.
+    fn read_later(&mut self, error: &Error) {
         if let Error::Os { errno, path } = error {
             self.trouble.add(path, *errno);
         }
-        let why = format!("the directory could not be read ({error})");
-        self.again = Some((Instant::now() + AGAIN, why));
+        let why = format!("a directory could not be read ({error})");
+        self.again
+            .get_or_insert_with(|| (Instant::now() + AGAIN, why));
     }
 
     pub(super) fn tell(&mut self, (op, rel): Due) {
