@@ -37,14 +37,16 @@ def test_what_is_discarded_is_gone_and_then_removed(tmp_path: Path) -> None:
 def test_a_ready_file_counts_for_its_own_process(tmp_path: Path) -> None:
     place = Place(tmp_path)
     for text, wanted in (
-        ('{"pid":7,"instance":"a","url":"x"}', "a"),
-        ('{"pid":8,"instance":"a"}', None),
-        ('{"pid":7}', None),
-        ("[]", None),
-        ("{", None),
-        ("", None),
+        (b'{"pid":7,"instance":"a","url":"x"}', "a"),
+        (b'{"pid":8,"instance":"a"}', None),
+        (b'{"pid":7}', None),
+        (b'{"pid":7,"instance":"\xff"}', None),
+        (b"[" * 100_000, None),
+        (b"[]", None),
+        (b"{", None),
+        (b"", None),
     ):
-        place.ready_file.write_text(text)
-        assert place.instance(7) == wanted, text
+        place.ready_file.write_bytes(text)
+        assert place.instance(7) == wanted, text[:40]
     place.ready_file.unlink()
     assert place.instance(7) is None

@@ -158,6 +158,9 @@ FAULTS: dict[str, dict[str, Any]] = {
     "no JSON": {"garbage": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n<p>"},
     "another shape": {"garbage": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"},
     "deep": {"garbage": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000},
+    "no UTF-8": {
+        "garbage": b'HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{"seq":1,"workspaces":["\xff"]}'
+    },
     "cut": {"garbage": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"seq":'},
     "nothing": {"garbage": b""},
 }

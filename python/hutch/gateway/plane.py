@@ -115,7 +115,7 @@ class Plane:
 def _decoded(content: bytes, shape: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=shape)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlaneAway(f"an answer that is none: {error}") from None
 
 

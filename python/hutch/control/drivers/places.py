@@ -71,7 +71,7 @@ class Place:
         try:
             told: Any = msgspec.json.decode(self.ready_file.read_bytes())
             return str(told["instance"]) if told["pid"] == pid else None
-        except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        except (OSError, msgspec.DecodeError, UnicodeError, RecursionError, KeyError, TypeError):
             return None
 
     @property
