@@ -6,6 +6,7 @@ endpoints; and use where the shared client can do it.
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,19 @@ def asking(target: Target, path: str) -> Iterator[socket.socket]:
         one.sendall(
             f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
             f"Authorization: Bearer {target.token}\r\n\r\n".encode()
+        )
+        yield one
+
+
+@contextmanager
+def posting(target: Target, path: str, body: object) -> Iterator[socket.socket]:
+    """A POST under way, of which nobody reads the answer."""
+    raw = json.dumps(body).encode()
+    with socket.create_connection(("127.0.0.1", target.port), timeout=60) as one:
+        one.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {target.token}\r\n"
+            f"Content-Length: {len(raw)}\r\n\r\n".encode()
+            + raw
         )
         yield one
 

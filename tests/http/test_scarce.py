@@ -58,7 +58,7 @@ def test_a_terminal_for_which_descriptors_are_missing_is_503_at_every_step(
 ) -> None:
     closed(client, opened(client, ["cat"])["id"])
     wait_until(lambda: not client.json("/terminals")["terminals"])
-    statuses = []
+    statuses: list[int] = []
     first = held(target)
     while not statuses or statuses[-1] != 201:
         assert len(statuses) < 20

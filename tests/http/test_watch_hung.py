@@ -5,30 +5,17 @@ The mount is FUSE with nobody behind it: the kernel's first question is never an
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 from pathlib import Path
 
 from tests import mounting
 from tests.mounting import hung, threads_waiting
-from tests.serving import Target, serving
+from tests.serving import serving
+from tests.sockets import posting
 from tests.watchers import watch
 from tests.watching import wait_until
 
 pytestmark = mounting.needs_fuse
-
-
-def asking(target: Target, root: Path) -> socket.socket:
-    """A client that waits for a watcher."""
-    body = json.dumps({"path": str(root)}).encode()
-    one = socket.create_connection(("127.0.0.1", target.port), timeout=60)
-    one.sendall(
-        f"POST /watchers HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {target.token}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n".encode()
-        + body
-    )
-    return one
 
 
 def test_other_watchers_tell_on_and_the_server_ends(tmp_path: Path, tree: Path) -> None:
@@ -37,7 +24,7 @@ def test_other_watchers_tell_on_and_the_server_ends(tmp_path: Path, tree: Path) 
     with hung(tree / "hung"), serving(tmp_path / "server", "--grace-seconds=0.1") as target:
         with target.client() as client:
             before = watch(client, path=str(fine))
-            with asking(target, tree):
+            with posting(target, "/watchers", {"path": str(tree)}):
                 wait_until(lambda: threads_waiting(target.pid) == 1)
                 after = watch(client, path=str(fine))
                 os.mknod(fine / "a")

@@ -95,8 +95,10 @@ class Terminals:
             raise Failure("unavailable", "the server is ending")
         live = sum(not one.ended.is_set() for one in self._sessions.values())
         if live + self._starting >= self._limits.terminals:
-            most = self._limits.terminals
-            raise Failure("rate_limited", f"{most} terminals are open; close one of them")
+            told = f"{self._limits.terminals} terminals are open; close one of them"
+            if self._starting:
+                told += f" ({self._starting} are being started: their disk may not answer)"
+            raise Failure("rate_limited", told)
 
     def _begin(self, session: Session) -> None:
         self._sessions[session.number] = session
