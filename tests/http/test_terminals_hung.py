@@ -23,13 +23,14 @@ def test_others_are_opened_what_hangs_is_told_and_the_server_ends(
 ) -> None:
     options = ("--terminals=3", "--grace-seconds=0.1", "--exec-stop-seconds=0.1")
     with hung(tree / "hung") as place, serving(tmp_path / "server", *options) as target:
-        body = {"cmd": ["true"], "cwd": f"{place}/below"}
+        # A name each: the second to ask for one would wait for the first.
+        bodies = [{"cmd": ["true"], "cwd": f"{place}/{number}"} for number in range(3)]
         with target.client() as client, ExitStack() as stack:
-            stack.enter_context(posting(target, "/terminals", body))
+            stack.enter_context(posting(target, "/terminals", bodies[0]))
             wait_until(lambda: threads_waiting(target.pid) == 1)
             with terminal(client, ["cat"]):
                 assert len(client.json("/terminals")["terminals"]) == 1
-            for _ in range(2):
+            for body in bodies[1:]:
                 stack.enter_context(posting(target, "/terminals", body))
             wait_until(lambda: threads_waiting(target.pid) == 3)
             told = client.failure("POST", "/terminals", 429, body={"cmd": ["cat"]})
