@@ -129,7 +129,7 @@ EXCLUDES = [
 ]
 
 
-@pytest.mark.parametrize(("patterns", "gone"), EXCLUDES, ids=str)
+@pytest.mark.parametrize(("patterns", "gone"), EXCLUDES, ids=[str(one[0]) for one in EXCLUDES])
 def test_patterns_leave_out(
     client: Client, tree: Path, patterns: list[str], gone: set[str]
 ) -> None:
