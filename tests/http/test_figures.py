@@ -146,6 +146,8 @@ EACH = {
 
 
 def test_every_bound_is_told_with_its_use(own: Target, asker: Client) -> None:
+    # A connection is a stranger's until the server notices, at its next step, that one was let in.
+    asker.json("/runtime")
     told = asker.json("/limits")["limits"]
     for one in limit_fields(Limits):
         bound = told.pop(one.name)
