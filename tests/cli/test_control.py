@@ -51,6 +51,28 @@ def test_a_bad_limit_is_named(tmp_path: Path, option: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_listener_on_a_network_is_named_by_its_option(tmp_path: Path) -> None:
+    words = ["control", f"--state-dir={tmp_path}", "--internal-host=0.0.0.0"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code != 0
+    assert "--internal-host: '0.0.0.0'" in done.output
+
+
+@pytest.mark.parametrize("command", [["client", "list"], ["client", "create"], ["keys", "rotate"]])
+def test_an_option_before_a_command_is_refused_and_not_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    # Where the command would look, were the option ignored.
+    monkeypatch.setenv("HUTCH_DATABASE", f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    here = f"--state-dir={tmp_path / 'here'}"
+    refused = CliRunner().invoke(main, ["control", here, *command])
+    assert refused.exit_code != 0
+    assert "--state-dir" in refused.output
+    assert command[0] in refused.output
+    assert list(tmp_path.iterdir()) == []
+    assert CliRunner().invoke(main, ["control", *command, here]).exit_code == 0
+
+
 def test_the_database_of_the_environment_is_gone_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

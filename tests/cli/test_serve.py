@@ -305,6 +305,7 @@ BAD_OPTIONS = {
     "state directory that is a file": (["--port=0", "--state-dir=/etc/passwd"], {}, "/etc/passwd"),
     "state directory that cannot be": (["--port=0", "--state-dir=/proc/x"], {}, "/proc/x"),
     "token of several lines": ([], {"HUTCH_TOKEN": "abc\ndef0123456789abc"}, "HUTCH_TOKEN"),
+    "a source of ripgrep that is none": (["--ripgrep-url=ftp://x"], {}, "--ripgrep-url: 'ftp://x'"),
     "limit in the environment": ([], {"HUTCH_BODY_BYTES": "x"}, "HUTCH_BODY_BYTES"),
 }
 

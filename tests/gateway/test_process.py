@@ -52,7 +52,8 @@ def _run(*options: str, directory: Path) -> subprocess.CompletedProcess[str]:
 
 BAD = {
     "a network without TLS": (("--host=0.0.0.0",), "--tls-cert"),
-    "the operators' listener on a network": (("--admin-host=0.0.0.0",), "--host"),
+    "the operators' listener on a network": (("--admin-host=0.0.0.0",), "--admin-host: '0.0.0.0'"),
+    "no address of the operators' listener": (("--admin-host=",), "--admin-host: empty"),
     "a certificate without its key": (("--tls-cert=/etc/hostname",), "--tls-key"),
     "a certificate that is none": (
         ("--tls-cert=/etc/hostname", "--tls-key=/etc/hostname"),
@@ -60,6 +61,10 @@ BAD = {
     ),
     "a network that is none": (("--network=10.0.0.1/8",), "10.0.0.1/8"),
     "a control plane that is none": (("--control-url=ftp://x",), "ftp://x"),
+    "a control plane without a host": (("--control-url=http://:1",), "--control-url: 'http://:1'"),
+    "half an address": (("--control-url=http://[::1",), "--control-url: 'http://[::1'"),
+    "a port of letters": (("--control-url=http://a:b",), "--control-url: 'http://a:b'"),
+    "a port beyond 65535": (("--control-url=http://a:70000",), "--control-url: 'http://a:70000'"),
     "a credential that is not there": (("--control-token-file=/nowhere",), "/nowhere"),
     "an origin that is none": (("--allow-origin=page",), "page"),
     "a limit out of range": (("--connect-seconds=0",), "--connect-seconds"),

@@ -15,6 +15,7 @@ import trio
 import trustme
 
 from hutch.server import Tls
+from hutch.wire.config import TlsLimits
 from hutch.wire.errors import Failure
 from tests.server.site import (
     PATIENCE,
@@ -46,8 +47,8 @@ class Paper:
         self.key.write_bytes(issued.private_key_pem.bytes())
         self.certificate.write_bytes(b"".join(one.bytes() for one in issued.cert_chain_pems))
 
-    def tls(self) -> Tls:
-        return Tls(self.certificate, self.key)
+    def tls(self, **limits: float) -> Tls:
+        return Tls(self.certificate, self.key, TlsLimits(**limits))
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ async def test_plain_http_is_told_so(site: Site, paper: Paper) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01", b"\x16\x03\x01\x40\x00" + b"\1\0\x3f\xfc"])
 async def test_a_handshake_that_stalls_is_closed(site: Site, paper: Paper, said: bytes) -> None:
-    server = await site.serve(hello, tls=paper.tls(), handshake_seconds=0.05)
+    server = await site.serve(hello, tls=paper.tls(handshake_seconds=0.05))
     wire = await server.connect()
     await wire.send(said)
     await wire.closed()

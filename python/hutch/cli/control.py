@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from hutch.cli.options import (
     limit_options,
@@ -113,6 +114,7 @@ def control(
     SIGHUP has it read the certificate again.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options(context)
         return
     # Before anything that might start a thread: its password is nobody else's business.
     database = take_from_environment("HUTCH_DATABASE") if database is None else database
@@ -121,21 +123,37 @@ def control(
         from hutch.control.serve import Facing  # noqa: PLC0415  # the extra may be missing
         from hutch.server import Tls  # noqa: PLC0415
 
-        tls = Tls.opened(tls_cert, tls_key)
-        check_exposure(host, is_secure=tls is not None, is_behind_proxy=behind_tls_proxy)
-        check_exposure(internal_host, is_secure=tls is not None, is_behind_proxy=behind_tls_proxy)
         names = {name: rest.pop(name) for name in tuple(rest) if name in _OTHERS}
+        limits = check_limits(ControlLimits(**rest))
+        tls = Tls.opened(tls_cert, tls_key, limits)
+        for option, one in (("--host", host), ("--internal-host", internal_host)):
+            check_exposure(
+                check_host(one, option=option),
+                is_secure=tls is not None,
+                is_behind_proxy=behind_tls_proxy,
+                option=option,
+            )
         config = control_config(
             _state_dir(state_dir),
             database=database,
-            host=check_host(host),
-            internal_host=check_host(internal_host),
+            host=host,
+            internal_host=internal_host,
             network=check_network(network),
             allow_origins=check_origins(allow_origins),
-            limits=check_limits(ControlLimits(**rest)),
+            limits=limits,
             **names,
         )
         _run(config, Facing(tls=tls, behind_proxy=behind_tls_proxy))
+
+
+def _refuse_options(context: click.Context) -> None:
+    """Raises UsageError for an option before a command's name: nothing would heed it."""
+    for one in context.command.params:
+        if context.get_parameter_source(str(one.name)) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{one.opts[0]} stands before '{context.invoked_subcommand}' and is the server's; "
+                "give a command its options after its name"
+            )
 
 
 _OTHERS = frozenset({"port", "internal_port", "internal_token_file", "key_file", "ready_file"})

@@ -115,11 +115,16 @@ def gateway(
         is_secure = tls_cert is not None
         check_exposure(check_host(host), is_secure=is_secure, is_behind_proxy=behind_tls_proxy)
         # Never with TLS: who asks it is a proxy or a monitor beside it.
-        check_exposure(admin_host, is_secure=False, is_behind_proxy=behind_tls_proxy)
+        check_exposure(
+            check_host(admin_host, option="--admin-host"),
+            is_secure=False,
+            is_behind_proxy=behind_tls_proxy,
+            option="--admin-host",
+        )
         config = GatewayConfig(
             host=host,
             port=port,
-            admin_host=check_host(admin_host),
+            admin_host=admin_host,
             admin_port=admin_port,
             control_url=check_control_url(control_url),
             credential=read_token(control_token_file),

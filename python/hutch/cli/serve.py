@@ -33,6 +33,7 @@ from hutch.wire.config import (
     check_host,
     check_limits,
     check_origins,
+    check_ripgrep_url,
 )
 
 
@@ -117,7 +118,7 @@ def serve(
             cwd=(cwd or _default_cwd()).absolute(),
             allow_origins=check_origins(allow_origins),
             ready_file=ready_file,
-            ripgrep_url=ripgrep_url,
+            ripgrep_url=check_ripgrep_url(ripgrep_url),
             ripgrep_dir=ripgrep_dir.absolute(),
             limits=check_limits(Limits(**limits)),  # type: ignore[arg-type]  # click made the types
         )

@@ -119,7 +119,7 @@ async def serve_gateway(
 
     Raises `Failure` where the configuration names what is not there, OSError where a port is taken.
     """
-    tls = Tls.opened(config.tls_cert, config.tls_key)
+    tls = Tls.opened(config.tls_cert, config.tls_key, config.limits)
     watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     with unwrapped(), trio.open_signal_receiver(*watched) as signals:
         async with open_gateway(config) as gateway, trio.open_nursery() as nursery:

@@ -120,4 +120,4 @@ def _admit(connected: socket.socket, service: Service, connections: trio.Nursery
 def _transport(connected: socket.socket, service: Service) -> Transport:
     if service.tls is None:
         return Transport(connected, service.stalls)
-    return TlsTransport(connected, service.stalls, service.tls.context, service.limits)
+    return TlsTransport(connected, service.stalls, service.tls, service.limits)

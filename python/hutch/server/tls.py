@@ -22,7 +22,7 @@ from hutch.server.answers import plain_answer
 from hutch.server.gone import ClientGone
 from hutch.server.stalls import Stalls
 from hutch.server.transport import RECEIVE_BYTES, Transport
-from hutch.wire.config import ServerLimits
+from hutch.wire.config import ServerLimits, TlsLimits
 from hutch.wire.errors import Failure
 
 # Encrypted and waiting for a client that does not read: at most this, and records' overhead.
@@ -35,20 +35,23 @@ _MOST_UNASKED: Final = 16 * 1024
 class Tls:
     """A certificate with its key, read from files, and again on demand."""
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(self, certificate: Path, key: Path, limits: TlsLimits | None = None) -> None:
         """Raises `Failure` (bad_request) naming what cannot be read or does not fit."""
+        self.limits = limits or TlsLimits()
         self._certificate = certificate
         self._key = key
         self._context = _context(certificate, key)
 
     @classmethod
-    def opened(cls, certificate: Path | None, key: Path | None) -> Tls | None:
+    def opened(
+        cls, certificate: Path | None, key: Path | None, limits: TlsLimits | None = None
+    ) -> Tls | None:
         """What `--tls-cert` and `--tls-key` name; None where neither does. Raises as making it."""
         if certificate is None and key is None:
             return None
         if certificate is None or key is None:
             raise Failure("bad_request", "--tls-cert, --tls-key: give both, or neither")
-        return cls(certificate, key)
+        return cls(certificate, key, limits)
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -90,23 +93,24 @@ class TlsTransport(Transport):
         self,
         connected: socket.socket,
         stalls: Stalls,
-        context: ssl.SSLContext,
+        tls: Tls,
         limits: ServerLimits,
     ) -> None:
         super().__init__(connected, stalls)
-        self._limits = limits
+        self._handshake_seconds = tls.limits.handshake_seconds
+        self._handshake_bytes = limits.header_bytes
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = tls.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     async def begin(self) -> None:
         """The handshake, within its deadline. Raises `ClientGone` where it fails."""
-        with trio.move_on_after(self._limits.handshake_seconds):
+        with trio.move_on_after(self._handshake_seconds):
             await self._handshake()
             return
         raise ClientGone("the TLS handshake was not complete in time")
 
     async def _handshake(self) -> None:
-        budget = self._limits.header_bytes
+        budget = self._handshake_bytes
         while True:
             try:
                 self._tls.do_handshake()

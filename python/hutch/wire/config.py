@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from hutch.wire.errors import Failure
 from hutch.wire.paths import shorten
@@ -51,7 +52,6 @@ class ServerLimits:
     body_idle_seconds: float = limit(60.0, "a request body of which nothing arrives is given up")
     keep_alive_seconds: float = limit(75.0, "an idle connection is closed")
     header_seconds: float = limit(20.0, "a request line with headers must be there whole")
-    handshake_seconds: float = limit(10.0, "a TLS handshake must be complete")
     drain_bytes: int = limit(1 * MIB, "unread request body taken so that an early answer arrives")
     drain_seconds: float = limit(2.0, "and how long it is taken")
     message_bytes: int = limit(4 * MIB, "largest WebSocket message")
@@ -68,6 +68,13 @@ class ApiLimits(ServerLimits):
 
 
 # Without slots: two bases with slots of their own cannot be put together.
+@dataclass(frozen=True, kw_only=True)
+class TlsLimits:
+    """What a server that may be given a certificate has besides."""
+
+    handshake_seconds: float = limit(10.0, "a TLS handshake must be complete")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ForwardLimits:
     """What a server that passes requests on has besides."""
@@ -209,20 +216,22 @@ def check_limits(limits: L) -> L:
     return limits
 
 
-def check_host(host: str) -> str:
+def check_host(host: str, *, option: str = "--host") -> str:
     """`host` itself. Raises `Failure` (bad_request) for an empty one, which would mean them all."""
     if not host.strip():
-        raise Failure("bad_request", "--host: empty; give 0.0.0.0 to listen on every address")
+        raise Failure("bad_request", f"{option}: empty; give 0.0.0.0 to listen on every address")
     return host
 
 
-def check_exposure(host: str, *, is_secure: bool, is_behind_proxy: bool) -> None:
+def check_exposure(
+    host: str, *, is_secure: bool, is_behind_proxy: bool, option: str = "--host"
+) -> None:
     """Raises `Failure` (bad_request) where tokens would cross a network in plain text."""
     if is_secure or is_behind_proxy or is_loopback(host):
         return
     raise Failure(
         "bad_request",
-        f"--host: {shorten(host)} is no loopback address, and there is no TLS; give --tls-cert "
+        f"{option}: {shorten(host)} is no loopback address, and there is no TLS; give --tls-cert "
         "and --tls-key, or --behind-tls-proxy where a proxy in front speaks it",
     )
 
@@ -233,6 +242,24 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_http_url(url: str) -> bool:
+    """Whether it names a server that HTTP may be spoken to, with a port in range if with any."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def check_ripgrep_url(url: str) -> str:
+    """`url` itself. Raises `Failure` (bad_request) for what nothing can be downloaded from."""
+    if not is_http_url(url):
+        raise Failure(
+            "bad_request", f"--ripgrep-url: {shorten(url)}; give http:// or https:// and a host"
+        )
+    return url
 
 
 def check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:

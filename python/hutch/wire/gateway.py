@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from hutch.wire.config import MOST_SECONDS, KeepLimits, ServerLimits, limit
+from hutch.wire.config import MOST_SECONDS, KeepLimits, ServerLimits, TlsLimits, is_http_url, limit
 from hutch.wire.errors import Failure
 from hutch.wire.paths import shorten
 
@@ -23,7 +23,7 @@ STALE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GatewayLimits(ServerLimits, KeepLimits):
+class GatewayLimits(ServerLimits, KeepLimits, TlsLimits):
     """Every bound and every deadline of the gateway."""
 
     control_seconds: float = limit(5.0, "the control plane must have answered")
@@ -71,8 +71,7 @@ def parse_networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
 
 def check_control_url(url: str) -> str:
     """`url` itself, without a slash at its end. Raises `Failure` (bad_request)."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.strip("/"):
+    if not is_http_url(url) or urlsplit(url).path.strip("/"):
         raise Failure("bad_request", f"--control-url: {shorten(url)}; give http://HOST:PORT")
     return url.rstrip("/")
 

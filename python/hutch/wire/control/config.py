@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
-from hutch.wire.config import MIB, ApiLimits, limit
+from hutch.wire.config import MIB, ApiLimits, TlsLimits, limit
 from hutch.wire.errors import Failure
 
 DAY: Final = 86_400.0
@@ -19,7 +19,7 @@ LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ControlLimits(ApiLimits):
+class ControlLimits(ApiLimits, TlsLimits):
     """Every bound and every deadline of the control plane."""
 
     body_bytes: int = limit(1 * MIB, "largest JSON request body")
