@@ -23,6 +23,7 @@ from tests.sockets import memory_kib
 from tests.terminals import (
     RAW,
     Ws,
+    closed,
     connected,
     has_ended,
     opened,
@@ -304,6 +305,32 @@ def test_a_slow_client_is_not_one_that_answers_no_ping(tmp_path: Path) -> None:
                         slow.socket.sendall(slow.frames.send(event.response()))
                 time.sleep(0.03)  # as a thin line would
             assert len(slow.socket.recv(8192)) > 0
+
+
+def test_a_client_that_does_not_read_uses_up_no_ids(tmp_path: Path) -> None:
+    """Sessions come and go beside it; it is told of each in the end, and of what it missed."""
+    count = 270
+    with serving(tmp_path) as target, target.client() as client:
+        with connected(target, buffer=4096) as stuck:
+            stuck.until_told(type="hello")
+            pouring = opened(client, ["yes"])
+            until(lambda: _stands_still(target))
+            talking = []
+            for _ in range(30):
+                talking.append(opened(client, ["echo", "abc"])["id"])
+                until(lambda: has_ended(client, talking[-1]))
+                closed(client, talking[-1])
+            ids = set(talking)
+            for _ in range(count - len(talking)):
+                ids.add(one := opened(client, ["true"])["id"])
+                closed(client, one)
+            assert len(ids) < count
+            closed(client, pouring["id"])
+            stuck.until(lambda: len(stuck.told(type="exit")) == count + 1, seconds=60)
+            for one in talking[15:]:
+                missed = sum(skipped for _, skipped in stuck.gaps.get(int(one), []))
+                assert len(stuck.of(one)) + missed == len(b"abc\r\n")
+            assert stuck.told(type="gap", id=talking[0])
 
 
 def test_memory_is_bounded_whoever_does_not_read(target: Target, client: Client) -> None:

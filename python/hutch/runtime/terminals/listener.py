@@ -33,11 +33,12 @@ class Listener:
         self._limits = limits
         self._wake = wake
         self._views: deque[View] = deque()
-        self._exits: deque[str] = deque()
+        # Sent before anything that lives.
+        self._texts: deque[str] = deque()
         self.due = float("inf")
         for one in sessions:
             if one.ended.is_set():
-                self._exits.append(exit_frame(one.number, one.exit_code or 0))
+                self._texts.append(exit_frame(one.number, one.exit_code or 0))
             else:
                 self.add(one)
         self._replays: deque[View] = deque(self._views)
@@ -52,6 +53,18 @@ class Listener:
         while self._views:
             self._leave(self._views[0])
 
+    def cut(self, session: Session) -> None:
+        """Hears no more of a session that has ended: what was not sent of it is told as a gap."""
+        for view in [one for one in self._views if one.session is session]:
+            missing = view.skipped + session.scrollback.total - view.at
+            if missing:
+                self._texts.append(gap_frame(session.number, missing))
+            self._texts.append(exit_frame(session.number, session.exit_code or 0))
+            if view in self._replays:
+                self._replays.remove(view)
+            self._leave(view)
+            self._wake()
+
     def _leave(self, view: View) -> None:
         self._views.remove(view)
         view.session.detach(view)
@@ -59,7 +72,7 @@ class Listener:
     @property
     def is_replaying(self) -> bool:
         """Whether it is still being sent what was there when it came."""
-        return bool(self._replays or self._exits)
+        return bool(self._replays or self._texts)
 
     def next(self, now: float) -> bytes | str | None:
         """The next frame; None where there is none before `due`, or before the next `wake`."""
@@ -74,7 +87,7 @@ class Listener:
             if view.at < view.replay:
                 return self._output(view, now, most=view.replay - view.at)
             self._replays.popleft()
-        return self._exits.popleft() if self._exits else None
+        return self._texts.popleft() if self._texts else None
 
     def _next_live(self, now: float) -> bytes | str | None:
         for _ in range(len(self._views)):

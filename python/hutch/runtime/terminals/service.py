@@ -48,6 +48,8 @@ class Terminals:
         self._sessions: dict[int, Session] = {}
         # Of sessions that were forgotten, those whose processes perhaps have not ended.
         self._left: set[Session] = set()
+        # And those that clients are still to be sent something of: their numbers are in use.
+        self._unheard: dict[Session, None] = {}
         self._listeners: set[Listener] = set()
         self._starting = 0
         self._starts = Lane(config.limits.terminals)
@@ -122,7 +124,20 @@ class Terminals:
             return
         if not session.gone.is_set():
             self._left.add(session)
-        session.forget(partial(self._ids.give_back, session.number))
+        self._unheard[session] = None
+        session.forget(partial(self._release, session))
+        self._bound_unheard()
+
+    def _release(self, session: Session) -> None:
+        self._unheard.pop(session)
+        self._ids.give_back(session.number)
+
+    def _bound_unheard(self) -> None:
+        """A client that is slow keeps the numbers and the output of no more than may be listed."""
+        ended = [one for one in self._unheard if one.ended.is_set()]
+        for one in ended[: max(len(ended) - self._limits.terminals_ended, 0)]:
+            for listener in self._listeners:
+                listener.cut(one)
 
     def all(self) -> list[Session]:
         """Every session, the oldest first."""

@@ -219,6 +219,8 @@ class Session:
     def forget(self, release: Callable[[], None]) -> None:
         """Nobody can ask for it any more; `release` is called when nobody listens either."""
         self._release = release
+        self.scrollback.size = 0
+        self.scrollback.trim(one.at for one in self._views)
         self._release_if_unheard()
 
     def _release_if_unheard(self) -> None:
