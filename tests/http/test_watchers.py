@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -117,6 +118,9 @@ def test_excludes_match_names_and_paths_and_never_the_root(client: Client, tree:
     )
     told = watch(client, path=str(root), excludes=["b/x", "tmp", "*.log"]).facts
     assert told["dirs"] == len([root, root / "a", root / "a/x", root / "b", root / "c"])
+    # A slash at the end is for directories, one before it for the root's own children.
+    told = watch(client, path=f"{root}/", excludes=["y/", "/x"]).facts
+    assert (told["root"], told["dirs"]) == (str(root), 8)
     # What is excluded by default can be taken back.
     told = watch(client, path=str(root), excludes=["!build"]).facts
     assert told["dirs"] == 1 + sum(len(found[1]) for found in os.walk(root))
@@ -442,6 +446,20 @@ def test_ignore_rules_are_followed(client: Client, tree: Path) -> None:
     assert events.ops(1) == {"src/c": "create"}
 
 
+def test_a_tracked_file_is_told_of_whatever_the_rules_say(client: Client, tree: Path) -> None:
+    trees.build(
+        tree, {".gitignore": "out/\n*.log\n", "a.log": "", "out/kept": "", "out/deep/b": ""}
+    )
+    for words in (("init",), ("add", "--force", ".gitignore", "a.log", "out/kept")):
+        subprocess.run(["git", "-C", str(tree), *words], check=True, capture_output=True)
+    events = watch(client, path=str(tree), use_gitignore=True)
+    for name in ("a.log", "b.log", "out/kept", "out/new", "out/deep/b", "end"):
+        (tree / name).write_text("more")
+    found = {events.rel(one) for one in events.until("end")}
+    assert found == {"a.log", "out/kept", "end"}
+    assert events.facts["dirs"] == 2
+
+
 def test_rules_that_change_make_the_tree_another_one(client: Client, tree: Path) -> None:
     trees.build(tree, {".gitignore": "out/\n", "src/": None, "out/deep/": None})
     events = watch(client, path=str(tree), use_gitignore=True)
@@ -482,6 +500,26 @@ def test_a_burst_is_told_whole_or_as_lost(client: Client, tree: Path) -> None:
     # Whatever was lost, from here on it tells everything.
     (places[50] / "after").touch()
     assert events.until("d50/after")
+
+
+def test_a_queue_that_overflows_in_the_kernel_is_told(
+    client: Client, target: Target, tree: Path
+) -> None:
+    """More than `fs.inotify.max_queued_events` while the server takes none."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    events = watch(client, path=str(tree))
+    os.kill(target.pid, signal.SIGSTOP)
+    try:
+        for number in range(most + 100):
+            os.mknod(tree / str(number))
+    finally:
+        os.kill(target.pid, signal.SIGCONT)
+    path = f"/watchers/{events.id}/changes"
+    wait_until(lambda: client.json(path, since=events.start, wait=1)["fresh"])
+    events.at = client.json(path, since=events.start)["seq"]
+    (tree / "d").mkdir()
+    os.mknod(tree / "d" / "after")
+    assert events.until("d/after", lossy=True)
 
 
 def test_a_storm_of_renames_ends_in_what_is_there(client: Client, tree: Path) -> None:
