@@ -332,6 +332,20 @@ def test_what_is_not_installed_is_named(name: str) -> None:
     assert "pip install 'hutch[server]'" in done.stderr
 
 
+def test_a_debug_build_is_refused(tmp_path: Path) -> None:
+    words = ["serve", "--port=0", f"--state-dir={tmp_path}"]
+    script = (
+        "from hutch import _native; _native.DEBUG = True; "
+        f"from hutch.cli import main; main({words!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "--allow-debug-build" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_each_limit_is_an_option_and_a_variable() -> None:
     shown = "".join(run("--help").stdout.split())
     for one in limit_fields():
