@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from hutch.runtime.watchers.listeners import Listeners
@@ -99,6 +100,22 @@ def test_many_events_are_told_in_turns() -> None:
         while listeners.tell([log]):
             turns += 1
         assert (len(one.heard), turns > 5) == (1000, True)
+
+
+def test_a_turn_is_short_however_many_listen() -> None:
+    listeners, log = Listeners(), Ring("a", kept=10_000)
+    ears = [Ear(10_000) for _ in range(500)]
+    with ExitStack() as stack:
+        for one in ears:
+            stack.enter_context(listeners.listening(one.hear, [log]))
+        log.last += 100
+        while True:
+            before = sum(len(one.heard) for one in ears)
+            has_more = listeners.tell([log])
+            assert sum(len(one.heard) for one in ears) - before <= 2 * 512
+            if not has_more:
+                break
+        assert all(len(one.heard) == 100 for one in ears)
 
 
 def test_an_event_between_ready_and_the_first_turn_is_told() -> None:

@@ -15,8 +15,10 @@ from typing import Final, Protocol
 
 Hear = Callable[[bytes], bool]
 
-# Frames of a watcher between two turns of the event loop: the sockets write meanwhile.
+# Frames between two turns of the event loop, of one watcher for one listener and of all for all:
+# the sockets write meanwhile, and others are answered.
 _AT_ONCE: Final = 64
+_A_TURN: Final = 512
 
 
 class Log(Protocol):
@@ -49,14 +51,14 @@ class _Listener:
     heard: dict[str, int] = field(default_factory=dict)
     is_full: bool = False
 
-    def tell(self, log: Log) -> bool:
-        """Gives what comes next of one watcher; whether there may be more."""
+    def tell(self, log: Log, most: int) -> bool:
+        """Gives what comes next of one watcher, so many frames; whether there may be more."""
         if log.id not in self.heard:
             if not self._give(log.ready(log.first)):
                 return False
             self.heard[log.id] = log.first
         seq = self.heard[log.id]
-        lost, end, frames = log.frames(seq, _AT_ONCE)
+        lost, end, frames = log.frames(seq, most)
         seq = end - len(frames)
         if lost and not self._give(log.overflow(seq)):
             return False
@@ -65,7 +67,7 @@ class _Listener:
             if not self._give(frame):
                 return False
             self.heard[log.id] += 1
-        return len(frames) == _AT_ONCE
+        return len(frames) == most
 
     def _give(self, frame: bytes) -> bool:
         self.is_full = not self.hear(frame)
@@ -106,11 +108,12 @@ class Listeners:
     def tell(self, logs: Iterable[Log]) -> bool:
         """Gives everybody what comes next; whether there may be more to give at once."""
         logs = list(logs)
+        most = min(_A_TURN // max(len(self._all) * len(logs), 1) + 1, _AT_ONCE)
         has_more = False
         for listener in tuple(self._all):
             listener.is_full = False
             for log in logs:
-                has_more |= listener.tell(log)
+                has_more |= listener.tell(log, most)
                 if listener.is_full:
                     break
         return has_more
