@@ -5,12 +5,18 @@ Source: wire contract, section 5.
 
 from __future__ import annotations
 
+import os
+import tracemalloc
+from contextlib import suppress
+
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hutch.runtime.processes.surroundings import login_shell
 from hutch.runtime.terminals.ids import Ids
+from hutch.runtime.terminals.keyboard import Keyboard
 from hutch.runtime.terminals.scrollback import Scrollback
 
 
@@ -51,6 +57,34 @@ def test_the_shell_is_the_servers_else_bash(
     else:
         monkeypatch.setenv("SHELL", shell)
     assert login_shell() == wanted
+
+
+async def test_input_that_waits_costs_what_it_holds_however_small_its_messages() -> None:
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    most = 200_000
+    keyboard, held = Keyboard(writer, most), b""
+    with suppress(BlockingIOError):
+        while True:
+            held += bytes(os.write(writer, bytes(4096)))
+    tracemalloc.start()
+    typed = bytes(number % 251 for number in range(most))
+    before = tracemalloc.get_traced_memory()[0]
+    for at in range(most):
+        keyboard.type(typed[at : at + 1])
+    assert tracemalloc.get_traced_memory()[0] - before < 4 * most
+    tracemalloc.stop()
+    assert keyboard.waiting == most
+    assert not await keyboard.until_room(1, 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keyboard.feed)
+        found = b""
+        while len(found) < len(held) + most:
+            await trio.lowlevel.wait_readable(reader)
+            found += os.read(reader, 1 << 20)
+        keyboard.close()
+    assert found[len(held) :] == typed
+    os.close(reader)
+    os.close(writer)
 
 
 PIECES = st.lists(st.binary(max_size=200_000), max_size=8)

@@ -11,9 +11,12 @@ on that connection. A message is taken whole or not at all.
 from __future__ import annotations
 
 import os
-from collections import deque
+from typing import Final
 
 import trio
+
+# Written at a time: a terminal takes some kilobytes.
+_PIECE: Final = 64 * 1024
 
 
 class Keyboard:
@@ -22,8 +25,8 @@ class Keyboard:
     def __init__(self, descriptor: int, most: int) -> None:
         self._descriptor = descriptor
         self._most = most
-        self._waiting: deque[memoryview] = deque()
-        self._size = 0
+        # In one piece: a message for itself would cost more than the bytes that are counted.
+        self._waiting = bytearray()
         self._typed = trio.Event()
         self._taken = trio.lowlevel.ParkingLot()
         self._is_stalled = False
@@ -32,7 +35,7 @@ class Keyboard:
     @property
     def waiting(self) -> int:
         """How many bytes have not been taken."""
-        return self._size
+        return len(self._waiting)
 
     async def until_room(self, size: int, seconds: float) -> bool:
         """Waits until a message of `size` bytes fits; whether it came to that in time.
@@ -48,21 +51,18 @@ class Keyboard:
         return self._fits(size)
 
     def _fits(self, size: int) -> bool:
-        return self._size == 0 or self._size + size <= self._most
+        return self.waiting == 0 or self.waiting + size <= self._most
 
     def type(self, data: bytes) -> None:
         """Writes what the terminal takes at once; the rest waits for `feed`."""
         if self._is_closed:
             return
-        rest = memoryview(data)
-        if not self._waiting:
-            rest = rest[self._write(rest) :]
-        if rest:
-            self._waiting.append(rest)
-            self._size += len(rest)
+        taken = 0 if self._waiting else self._write(data)
+        if taken < len(data):
+            self._waiting += memoryview(data)[taken:]
             self._typed.set()
 
-    def _write(self, data: memoryview) -> int:
+    def _write(self, data: bytes | bytearray) -> int:
         try:
             return os.write(self._descriptor, data)
         except BlockingIOError:
@@ -87,18 +87,14 @@ class Keyboard:
     def _feed_some(self) -> None:
         if self._is_closed or not self._waiting:
             return
-        first = self._waiting.popleft()
-        count = self._write(first)
-        self._size -= count
+        count = self._write(self._waiting[:_PIECE])
+        del self._waiting[:count]
         self._is_stalled &= count == 0
-        if count < len(first):
-            self._waiting.appendleft(first[count:])
         self._taken.unpark_all()
 
     def close(self) -> None:
         """Drops what waits, once the program has ended."""
         self._is_closed = True
         self._waiting.clear()
-        self._size = 0
         self._typed.set()
         self._taken.unpark_all()
