@@ -38,18 +38,33 @@ def hold_state_dir(path: Path) -> Iterator[Path]:
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
-    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = try_lock(path / "lock")
+    if lock is None:
+        raise Failure(
+            "conflict",
+            f"another server uses the state directory {path}; stop it, or give --state-dir",
+        )
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(
-                "conflict",
-                f"another server uses the state directory {path}; stop it, or give --state-dir",
-            ) from None
         yield path
     finally:
         os.close(lock)
+
+
+def try_lock(path: Path) -> int | None:
+    """A descriptor that holds the file's lock until it is closed; None where somebody has it.
+
+    Makes the file (0600) where there is none. Raises OSError.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -102,7 +117,8 @@ def own_token(state_dir: Path) -> tuple[str, Path]:
     return token, path
 
 
-def write_ready(path: Path, *, url: str, instance: str) -> None:
-    """The ready file, atomically: `{"url","pid","instance"}`."""
-    told = {"url": url, "pid": os.getpid(), "instance": instance}
-    write_private(path, msgspec.json.encode(told) + b"\n")
+def write_ready(path: Path | None, *, url: str, instance: str, **more: str) -> None:
+    """The ready file, if one is wanted, atomically: `{"url","pid","instance"}` and what is more."""
+    if path is not None:
+        told = {"url": url, "pid": os.getpid(), "instance": instance, **more}
+        write_private(path, msgspec.json.encode(told) + b"\n")

@@ -7,7 +7,6 @@ workspaces end with it. Source: wire contract, section 0.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,18 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import trio
 
 from hutch.control.clients import Credentials, creating
 from hutch.control.composition import open_records
 from hutch.control.serve import HANGING, Facing, Standing, run_control
 from hutch.control.store import clients
-from hutch.gateway.serve import Listening, listen, open_gateway
+from hutch.gateway.serve import listen, open_gateway
 from hutch.server import Tls
 from hutch.server.groups import unwrapped
 from hutch.server.lifetime import end_anyway, obey_signals
-from hutch.state import read_token, write_private
+from hutch.state import read_token, write_private, write_ready
 from hutch.wire.control.config import ControlConfig
 from hutch.wire.gateway import GatewayConfig, GatewayLimits
 
@@ -122,8 +120,13 @@ async def _serve(
         gateway = _gateway_config(config, standing)
         async with open_gateway(gateway) as opened, trio.open_nursery() as inner:
             listening = await listen(gateway, opened, inner, tls=config.tls, shutdown=shutdown)
-            if config.ready_file is not None:
-                _write_ready(config.ready_file, standing, listening)
+            write_ready(
+                config.ready_file,
+                url=standing.url,
+                instance=standing.control.instance,
+                gateway_url=listening.url,
+                admin_url=listening.admin_url,
+            )
             ready(Up(standing.url, listening.url, client))
 
 
@@ -136,14 +139,3 @@ def _gateway_config(config: UpConfig, standing: Standing) -> GatewayConfig:
         networks=(config.control.network,),
         limits=config.gateway_limits,
     )
-
-
-def _write_ready(path: Path, standing: Standing, listening: Listening) -> None:
-    told = {
-        "url": standing.url,
-        "gateway_url": listening.url,
-        "admin_url": listening.admin_url,
-        "pid": os.getpid(),
-        "instance": standing.control.instance,
-    }
-    write_private(path, msgspec.json.encode(told) + b"\n")

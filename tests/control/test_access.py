@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -126,10 +127,12 @@ def test_the_raw_token_opens_the_server(account: Account, at: str) -> None:
 
 
 def test_rotation_reaches_the_server_without_a_restart(
-    plane: Controlled, account: Account, served: Json, at: str, server: Client
+    plane: Controlled, account: Account, served: Json, at: str, server: Client, tmp_path: Path
 ) -> None:
     body = {"cmd": ["sleep", "60"], "background": True}
     task = server.request("POST", "/exec", body=body).json()["id"]
+    terminal = server.request("POST", "/terminals", body={"cmd": ["sleep", "60"]}).json()["id"]
+    watcher = server.request("POST", "/watchers", body={"path": str(tmp_path)}).json()["id"]
     old = account.ok("POST", f"{at}/workspace")
     pid, before = plane.servers()[served["id"]], generation(plane, served)
 
@@ -143,7 +146,11 @@ def test_rotation_reaches_the_server_without_a_restart(
     assert plane.servers()[served["id"]] == pid
     with runtime(account.raw(served["id"])) as now:
         assert now.json(f"/exec/{task}")["status"] == "running"
-        now.request("DELETE", f"/exec/{task}")
+        (session,) = now.json("/terminals")["terminals"]
+        assert (session["id"], session["alive"]) == (terminal, True)
+        assert now.json(f"/watchers/{watcher}")["watcher"]["active"] is True
+        for one in (f"/exec/{task}", f"/terminals/{terminal}", f"/watchers/{watcher}"):
+            assert now.request("DELETE", one).status_code == 200
 
 
 def test_rotation_ends_what_the_old_token_opened(account: Account, at: str, server: Client) -> None:

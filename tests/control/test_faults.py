@@ -342,6 +342,9 @@ def test_what_it_refuses_to_start_with(place: Path, tmp_path: Path) -> None:
         assert "another server" in attempt(f"--state-dir={plane.state_dir}")
         other_key = attempt(state, f"--database=sqlite:///{plane.state_dir / 'control.db'}")
         assert "--key-file" in other_key
+        shared = f"--database=sqlite:///{plane.state_dir / 'control.db'}"
+        key = f"--key-file={plane.state_dir / 'secret.key'}"
+        assert "another control plane" in attempt(state, shared, key)
     assert "TLS" in attempt(state, "--host=0.0.0.0")
     assert "TLS" in attempt(state, "--internal-host=0.0.0.0")
     assert "--network" in attempt(state, "--network=10.0.0.0/8")

@@ -24,7 +24,16 @@ from sqlalchemy import Connection, create_engine, func, select, text
 from hutch.control.clients import creating, deleting
 from hutch.control.records import Client, Record
 from hutch.control.signing import providing, rotating
-from hutch.control.store import addresses, changes, clients, keys, migrating, vaults, workspaces
+from hutch.control.store import (
+    addresses,
+    changes,
+    clients,
+    engine,
+    keys,
+    migrating,
+    vaults,
+    workspaces,
+)
 from hutch.control.store.engine import Store, open_store
 from hutch.control.store.tables import CHANGES, METADATA
 from hutch.control.vault import Vault
@@ -438,6 +447,22 @@ def test_a_store_belongs_to_one_key_file(store: Store) -> None:
     with pytest.raises(Failure, match="--key-file"):
         other = Vault(bytes(31) + b"1").fingerprint
         store.write_now(partial(vaults.check, fingerprint=other))
+
+
+def test_a_second_control_plane_is_kept_off(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_HOLD_SECONDS", 0.2)
+    other = open_store(url)
+    try:
+        with store.holding():
+            with pytest.raises(Failure, match="another control plane"), other.holding():
+                raise AssertionError("two at once")
+            other.write_now(partial(vaults.check, fingerprint=VAULT.fingerprint))  # commands may
+        with other.holding(), pytest.raises(Failure), store.holding():
+            raise AssertionError("two at once")
+    finally:
+        other.close()
 
 
 # --- a whole control plane -------------------------------------------------------------------

@@ -93,9 +93,13 @@ async def open_control(config: ControlConfig) -> AsyncIterator[Control]:
     """The control plane with its services under way; workspaces on record are seen to.
 
     Workspaces' servers run on when it closes (`end_workspaces` ends them). Raises `Failure`
-    (conflict) where another one holds the state directory.
+    (conflict) where another one holds the state directory or the database.
     """
-    with hold_state_dir(config.state_dir), open_records(config) as (store, vault):
+    with (
+        hold_state_dir(config.state_dir),
+        open_records(config) as (store, vault),
+        store.holding(),
+    ):
         store.write_now(_begin)
         credential = Credential(config.internal_token_file)
         # One spelling, whatever the next start is given: servers are found by it.

@@ -6,15 +6,12 @@ options and printing (`hutch.cli`), endpoints.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import msgspec
 import trio
 
 from hutch.control.composition import Control, open_control
@@ -22,7 +19,7 @@ from hutch.control.http.app import client_app, internal_app
 from hutch.server import Running, ServerConfig, Tls, serve
 from hutch.server.groups import unwrapped
 from hutch.server.lifetime import end_anyway, obey_signals
-from hutch.state import write_private
+from hutch.state import write_ready
 from hutch.wire.config import is_loopback
 from hutch.wire.control.config import ControlConfig
 
@@ -70,7 +67,7 @@ async def run_control(
             if ends_workspaces:
                 await control.end_workspaces()
         if ends_workspaces:
-            # What was under way meanwhile may have started one.
+            # What was under way meanwhile may have taken over one that ran already.
             await control.end_workspaces()
 
 
@@ -95,25 +92,18 @@ async def _listen(
     )
     app = client_app(control, behind_proxy=facing.behind_proxy)
     running: Running = await nursery.start(partial(serve, app, outer, shutdown=shutdown))
-    standing = Standing(running.url, internal.url, control)
-    if config.ready_file is not None:
-        _write_ready(config.ready_file, standing)
-    return standing
+    write_ready(
+        config.ready_file,
+        url=running.url,
+        instance=control.instance,
+        internal_url=internal.url,
+    )
+    return Standing(running.url, internal.url, control)
 
 
 async def _answer_waiting(control: Control, shutdown: trio.Event) -> None:
     await shutdown.wait()
     control.gateways.close()
-
-
-def _write_ready(path: Path, standing: Standing) -> None:
-    told = {
-        "url": standing.url,
-        "pid": os.getpid(),
-        "instance": standing.control.instance,
-        "internal_url": standing.internal_url,
-    }
-    write_private(path, msgspec.json.encode(told) + b"\n")
 
 
 async def serve_control(

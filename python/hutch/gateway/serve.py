@@ -6,7 +6,6 @@ Belongs here: the order of opening and closing, and the signals. Banned here: op
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import trio
 
 from hutch.forward import Pool
@@ -29,7 +27,7 @@ from hutch.gateway.registry import Registry
 from hutch.server import Running, ServerConfig, Tls, serve
 from hutch.server.groups import unwrapped
 from hutch.server.lifetime import obey_signals
-from hutch.state import read_token, write_private
+from hutch.state import read_token, write_ready
 from hutch.wire.gateway import GatewayConfig
 
 # A connection, and the one to its workspace.
@@ -129,19 +127,13 @@ async def serve_gateway(
                 reloads.append(tls.reload)
             nursery.start_soon(obey_signals, signals, shutdown, reloads, warn)
             listening = await listen(config, gateway, nursery, tls=tls, shutdown=shutdown)
-            if config.ready_file is not None:
-                _write_ready(config.ready_file, listening)
+            write_ready(
+                config.ready_file,
+                url=listening.url,
+                instance=secrets.token_hex(8),
+                admin_url=listening.admin_url,
+            )
             ready(listening)
-
-
-def _write_ready(path: Path, listening: Listening) -> None:
-    told = {
-        "url": listening.url,
-        "admin_url": listening.admin_url,
-        "pid": os.getpid(),
-        "instance": secrets.token_hex(8),
-    }
-    write_private(path, msgspec.json.encode(told) + b"\n")
 
 
 async def listen(

@@ -64,8 +64,7 @@ async def _serve_runtime(
             running: Running = await nursery.start(
                 _serve, app, runtime, shutdown, idle, nursery.cancel_scope
             )
-            if config.ready_file is not None:
-                write_ready(config.ready_file, url=running.url, instance=runtime.instance)
+            write_ready(config.ready_file, url=running.url, instance=runtime.instance)
             ready(running)
 
 

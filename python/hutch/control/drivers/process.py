@@ -72,6 +72,9 @@ class ProcessDriver:
         self._reach = Reach()
         self._threads = trio.CapacityLimiter(_THREADS)
         self._running: dict[str, Process] = {}
+        # Starts under way; once everything ends there are no new ones.
+        self._starts: set[trio.Event] = set()
+        self._is_ending = False
         self._tell, self._told = trio.open_memory_channel[str](1 << 20)
 
     @property
@@ -204,8 +207,16 @@ class ProcessDriver:
     async def _spawn(self, plan: Plan) -> None:
         place = self._places.of(plan.id)
         await self._in_thread(partial(place.write_token, plan.token))
-        process = await self._in_thread(partial(_start, _serving(plan, place), place))
-        self._keep(plan.id, process)
+        if self._is_ending:
+            raise Failure("unavailable", "the control plane is ending; ask again when it is back")
+        under_way = trio.Event()
+        self._starts.add(under_way)
+        try:
+            process = await self._in_thread(partial(_start, _serving(plan, place), place))
+            self._keep(plan.id, process)
+        finally:
+            self._starts.discard(under_way)
+            under_way.set()
         await self._await_start(plan, process)
 
     async def _await_start(self, plan: Plan, process: Process) -> None:
@@ -252,7 +263,10 @@ class ProcessDriver:
             raise Failure("unavailable", f"{error.strerror or error}{where}") from error
 
     async def end_all(self) -> None:
-        """Ends every server that runs, at once; what is on record stays."""
+        """Ends every server that runs, at once; what is on record stays, nothing starts anew."""
+        self._is_ending = True
+        for one in tuple(self._starts):
+            await one.wait()
         async with trio.open_nursery() as nursery:
             for workspace, process in tuple(self._running.items()):
                 nursery.start_soon(self._end_whole, workspace, process)

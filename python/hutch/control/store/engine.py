@@ -8,14 +8,15 @@ are numbered in the order in which they become visible, on any database.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import trio
-from sqlalchemy import Connection, create_engine, event, make_url, select
+from sqlalchemy import Connection, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import (
     ArgumentError,
@@ -27,6 +28,7 @@ from sqlalchemy.exc import (
 
 from hutch.control.store.migrating import migrate
 from hutch.control.store.tables import META
+from hutch.state import try_lock
 from hutch.wire.errors import Failure
 
 T = TypeVar("T")
@@ -35,6 +37,10 @@ _log: Final = logging.getLogger("hutch.control")
 
 _READERS: Final = 4
 _BUSY_SECONDS: Final = 10
+_HOLD_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.1
+# "hutch" in ASCII: what a PostgreSQL server knows the lock by, within its database.
+_HELD_KEY: Final = 0x6875746368
 
 
 def microseconds() -> int:
@@ -89,6 +95,27 @@ class Store:
         self._written.set()
         self._written = trio.Event()
 
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keeps a second control plane off, which would do everything twice; commands may write.
+
+        Blocks for some seconds at most: one that was just killed may be in the way. On PostgreSQL
+        the lock is a connection's, so a database that is restarted meanwhile forgets it.
+        Raises `Failure` (conflict) where there is another one.
+        """
+        with _translated(), ExitStack() as held:
+            deadline = time.monotonic() + _HOLD_SECONDS
+            while not _take(self._engine, held):
+                if time.monotonic() > deadline:
+                    raise Failure(
+                        "conflict",
+                        "another control plane uses this database; stop it, or give --database",
+                    )
+                time.sleep(_POLL_SECONDS)
+            kept = held.pop_all()
+        with kept:
+            yield
+
     def close(self) -> None:
         """Closes every connection."""
         self._engine.dispose()
@@ -106,6 +133,30 @@ def _translated() -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         _log.warning("the database: %s", _first_line(error))
         raise Failure("unavailable", "the database cannot be used now; try again") from error
+
+
+def _take(engine: Engine, held: ExitStack) -> bool:
+    """Whether the database is ours, until `held` is closed or this process has ended.
+
+    On a database that is neither of the two there is nothing to take.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            files = {row[1]: row[2] for row in connection.exec_driver_sql("PRAGMA database_list")}
+        lock = try_lock(Path(f"{files['main']}-held"))
+        if lock is not None:
+            held.callback(os.close, lock)
+        return lock is not None
+    if engine.dialect.name == "postgresql":
+        connection = held.enter_context(engine.connect())
+        # Without a transaction: one that is open for days would keep the database from tidying up.
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()  # so that it is closed, and the lock with it, not kept for others
+        taken = connection.execute(select(func.pg_try_advisory_lock(_HELD_KEY))).scalar_one()
+        if not taken:
+            held.close()
+        return bool(taken)
+    return True
 
 
 def open_store(database: str) -> Store:
