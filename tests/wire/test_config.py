@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from hutch.wire.config import Limits, check_exposure, check_limits, limit_fields
+from hutch.wire.config import (
+    Limits,
+    ServerLimits,
+    check_exposure,
+    check_limits,
+    limit_fields,
+)
+from hutch.wire.control.config import ControlLimits
 from hutch.wire.errors import Failure
+from hutch.wire.gateway import GatewayLimits
 
 MIB = 2**20
 
@@ -28,6 +36,22 @@ def test_the_limits_are_the_documented_ones() -> None:
     assert {name: getattr(limits, name) for name in DOCUMENTED} == DOCUMENTED
     # SIGTERM ends within ten seconds: the grace and what follows it fit.
     assert limits.grace_seconds < 10
+
+
+SOCKETS = {"message_bytes", "ping_seconds", "pong_seconds"}
+TLS = {"handshake_seconds"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "its", "others"),
+    [(Limits, SOCKETS, TLS), (ControlLimits, TLS, SOCKETS), (GatewayLimits, TLS, SOCKETS)],
+)
+def test_no_server_has_the_bound_of_what_it_does_not_do(
+    limits: type[ServerLimits], its: set[str], others: set[str]
+) -> None:
+    names = {one.name for one in limit_fields(limits)}
+    assert its <= names
+    assert not others & names
 
 
 @pytest.mark.parametrize("name", [one.name for one in limit_fields()])

@@ -27,7 +27,7 @@ from hutch.server.memory import keep_freed_memory
 from hutch.server.service import ASGIApp, Idle, Service
 from hutch.server.stalls import Stalls
 from hutch.server.tls import Tls
-from hutch.wire.config import ServerLimits
+from hutch.wire.config import ServerLimits, SocketLimits
 
 __all__ = ["Idle", "Running", "ServerConfig", "Tls", "inherited_limit", "serve"]
 
@@ -55,6 +55,11 @@ class ServerConfig:
     tls: Tls | None = None
     descriptors_each: int = 1
 
+    @property
+    def sockets(self) -> SocketLimits:
+        """Of WebSockets that end here; who only passes them on has nothing to set."""
+        return self.limits if isinstance(self.limits, SocketLimits) else SocketLimits()
+
 
 async def serve(
     app: ASGIApp,
@@ -79,6 +84,7 @@ async def serve(
         service = Service(
             app=app,
             limits=config.limits,
+            sockets=config.sockets,
             census=Census(room),
             stalls=Stalls(config.limits),
             state=state,

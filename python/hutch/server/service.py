@@ -17,7 +17,7 @@ from hutch.server.census import Census
 from hutch.server.figures import RequestFigures
 from hutch.server.stalls import Stalls
 from hutch.server.tls import Tls
-from hutch.wire.config import ServerLimits
+from hutch.wire.config import ServerLimits, SocketLimits
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -66,6 +66,7 @@ class Service:
 
     app: ASGIApp
     limits: ServerLimits
+    sockets: SocketLimits
     census: Census
     stalls: Stalls
     state: Mapping[str, Any]

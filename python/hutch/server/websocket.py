@@ -49,7 +49,7 @@ class WebSocket:
         handshake: Handshake,
     ) -> None:
         self._service = service
-        self._limits = service.limits
+        self._limits, self._bounds = service.limits, service.sockets
         self._transport = transport
         self._http = http
         self._scope = scope
@@ -263,7 +263,7 @@ class WebSocket:
         """Backpressure: while the application has a message's worth to read, nothing is read."""
         await trio.lowlevel.checkpoint()
         self._paused = True
-        while self._queued > self._limits.message_bytes and self._farewell is None:
+        while self._queued > self._bounds.message_bytes and self._farewell is None:
             self._room = trio.Event()
             await self._room.wait()
         if self._paused:
@@ -295,9 +295,9 @@ class WebSocket:
     async def _collect(self, event: TextMessage | BytesMessage) -> None:
         data = event.data.encode() if isinstance(event, TextMessage) else event.data
         self._message += data
-        if len(self._message) > self._limits.message_bytes:
+        if len(self._message) > self._bounds.message_bytes:
             self._message.clear()
-            limit = f"a message is at most {self._limits.message_bytes} bytes"
+            limit = f"a message is at most {self._bounds.message_bytes} bytes"
             await self._close(CloseReason.MESSAGE_TOO_BIG, limit)
         elif event.message_finished:
             whole = bytes(self._message)
@@ -327,19 +327,19 @@ class WebSocket:
     async def _ping(self) -> None:
         pinged = trio.current_time()
         while not self._peer_closed.is_set():
-            due = min(pinged + self._limits.ping_seconds, self._heard + self._limits.pong_seconds)
+            due = min(pinged + self._bounds.ping_seconds, self._heard + self._bounds.pong_seconds)
             await trio.sleep_until(max(due, trio.current_time() + 0.001))
             if self._frames is None or self._paused:
                 self._heard = pinged = trio.current_time()
                 continue
             if self._transport.takes():
                 self._heard = trio.current_time()
-            if trio.current_time() >= self._heard + self._limits.pong_seconds:
+            if trio.current_time() >= self._heard + self._bounds.pong_seconds:
                 self._leave(CloseReason.ABNORMAL_CLOSURE)
                 self._peer_closed.set()
                 self._transport.reset()
                 return
-            if trio.current_time() >= pinged + self._limits.ping_seconds:
+            if trio.current_time() >= pinged + self._bounds.ping_seconds:
                 pinged = trio.current_time()
                 if not self._lock.locked():
                     try:

@@ -54,9 +54,6 @@ class ServerLimits:
     header_seconds: float = limit(20.0, "a request line with headers must be there whole")
     drain_bytes: int = limit(1 * MIB, "unread request body taken so that an early answer arrives")
     drain_seconds: float = limit(2.0, "and how long it is taken")
-    message_bytes: int = limit(4 * MIB, "largest WebSocket message")
-    ping_seconds: float = limit(20.0, "a WebSocket is pinged")
-    pong_seconds: float = limit(60.0, "a WebSocket that answers no ping is closed")
     grace_seconds: float = limit(5.0, "for requests under way to finish after SIGTERM")
 
 
@@ -73,6 +70,15 @@ class TlsLimits:
     """What a server that may be given a certificate has besides."""
 
     handshake_seconds: float = limit(10.0, "a TLS handshake must be complete")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketLimits:
+    """What a server whose application speaks WebSocket itself has besides."""
+
+    message_bytes: int = limit(4 * MIB, "largest WebSocket message")
+    ping_seconds: float = limit(20.0, "a WebSocket is pinged")
+    pong_seconds: float = limit(60.0, "a WebSocket that answers no ping is closed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,7 @@ class KeepLimits(ForwardLimits):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits(ApiLimits, ForwardLimits):
+class Limits(ApiLimits, SocketLimits, ForwardLimits):
     """Every bound and every deadline of the runtime."""
 
     content_bytes: int = limit(50 * MIB, "largest file read or written whole in JSON, or inlined")
