@@ -12,7 +12,10 @@ import pytest
 import trio
 
 from hutch.forward import Upstream
-from hutch.forward.link import dial
+from hutch.forward.link import Link, dial
+from hutch.server.stalls import Stalls
+from hutch.server.transport import Transport
+from hutch.wire.config import Limits
 from hutch.wire.errors import Failure
 from tests.forward.upstreams import OK, Peer, Relay, Script, says
 from tests.server.site import Answer, begun, get, post
@@ -220,6 +223,32 @@ async def test_a_body_that_is_badly_framed_ends_the_request(relay: Relay) -> Non
     answer = await server.ask(raw)
     assert answer.status == 400
     assert ends and not ends[0].endswith(b"0\r\n\r\n")
+
+
+async def test_an_upstreams_trailers_of_countless_lines_end_the_answer(relay: Relay) -> None:
+    """Parsed at once they kept all other clients out, of a gateway too."""
+    chunk = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+    for count in (900, 3_000):
+        server = await relay.to(says(chunk + b"a:b\r\n" * count + b"\r\n"))
+        wire = await server.connect()
+        await wire.send(get("/", "Connection: close"))
+        await wire.until(b"abc\r\n")
+        assert (b"0\r\n" in await wire.all()) == (count < 1000)
+
+
+@pytest.mark.parametrize("kind", ["client", "upstream"])
+async def test_a_message_of_more_pieces_than_the_kernel_takes_at_once_is_sent(kind: str) -> None:
+    """An answer with over a thousand trailers was cut, as if its client had left."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    pieces = [b"%d\r\n" % count for count in range(5000)]
+    if kind == "client":
+        await Transport(ours, Stalls(Limits())).send(pieces)
+    else:
+        await Link(ours, 5).send(pieces, is_wanted=lambda: True)
+    with theirs:
+        ours.close()
+        assert theirs.makefile("rb").read() == b"".join(pieces)
 
 
 async def test_a_flood_of_small_chunks_lets_others_through(relay: Relay) -> None:

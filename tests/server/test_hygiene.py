@@ -176,6 +176,33 @@ async def test_a_head_of_countless_lines_is_refused_before_it_is_parsed(site: Si
     assert "1000 header lines" in answer.failure["error"]
 
 
+@pytest.mark.parametrize("count", [900, 3_000, 40_000])
+async def test_trailers_of_countless_lines_are_refused_before_they_are_parsed(
+    site: Site, count: int
+) -> None:
+    """All of them at once kept everybody out for a third of a second, token or not."""
+    server = await site.serve(echo)
+    answer = await server.ask(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+        + b"a:b\r\n" * count
+        + b"\r\n"
+    )
+    assert answer.status == (200 if count < 1000 else 400)
+    if answer.status == 400:
+        assert "1000 header lines" in answer.failure["error"]
+
+
+async def test_a_chunked_body_may_have_any_number_of_lines(site: Site) -> None:
+    server = await site.serve(echo)
+    lines = b"a: b\r\n" * 30_000
+    for chunk in (lines, lines[:-2] + b"x", b"0\r\n" + lines):
+        answer = await server.ask(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"%x\r\n%b\r\n0\r\n\r\n" % (len(chunk), chunk)
+        )
+        assert answer.body == chunk
+
+
 @pytest.mark.parametrize("app", [hello, echo], ids=["unread", "read"])
 async def test_a_body_of_countless_chunks_does_not_keep_others_out(
     site: Site, app: Application

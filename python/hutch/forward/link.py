@@ -20,7 +20,7 @@ import trio
 
 from hutch.forward.failures import Broken, Silent, unreachable, unreachable_in_time
 from hutch.server.gone import ClientGone
-from hutch.server.transport import rest_of
+from hutch.server.transport import MOST_PIECES, rest_of
 from hutch.wire.errors import from_os_error
 
 _PIECE_BYTES: Final = 256 * 1024
@@ -146,7 +146,7 @@ class Link:
         rest = [one for one in pieces if one]
         while rest:
             try:
-                taken = self._socket.sendmsg(rest)
+                taken = self._socket.sendmsg(rest[:MOST_PIECES])
             except BlockingIOError:
                 await self._until_writable(is_wanted)
                 continue

@@ -21,6 +21,7 @@ from hutch.forward.failures import Broken
 from hutch.forward.heads import Edit, Headers, Incoming, end_to_end, trailers, without
 from hutch.forward.link import Link
 from hutch.server.exchange import IS_CONNECTED
+from hutch.server.feed import Feed
 from hutch.server.gone import ClientGone
 from hutch.server.streaming import BODY_FOLLOWS, FORWARDED, INFORMATIONAL, TRAILERS, Exchange
 from hutch.wire.errors import Failure
@@ -28,7 +29,6 @@ from hutch.wire.errors import Failure
 # As long as curl waits, and Go: not everybody answers an `Expect`.
 _CONTINUE_SECONDS: Final = 1.0
 _MOST_INFORMATIONAL: Final = 32
-_MOST_LINES: Final = 1000
 # One read may bring 40,000 chunks of one byte; sent one by one they cost 60 microseconds each.
 _CHUNKS_A_TURN: Final = 64
 _SHOWN: Final = 100
@@ -45,10 +45,10 @@ class Passage:
         self._asked = asked
         self._link = link
         self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.header_bytes)
+        self._feed = Feed(self._parser)
         self._prefix = "websocket." if exchange.scope["type"] == "websocket" else ""
         self._is_wanted = exchange.scope.get("extensions", {}).get(IS_CONNECTED, lambda: True)
         self._may_send_body = trio.Event()
-        self._lines = 0
         self._raised: Exception | None = None
         self.has_heard = False  # a byte of the answer came
 
@@ -60,13 +60,13 @@ class Passage:
     @property
     def rest(self) -> bytes:
         """What came after the upstream's 101."""
-        return bytes(self._parser.trailing_data[0])
+        return self._feed.trailing
 
     @property
     def is_reusable(self) -> bool:
         """Whether the connection may carry another request: this one ended on both sides."""
         states = (self._parser.our_state, self._parser.their_state)
-        return states == (h11.DONE, h11.DONE) and not self._parser.trailing_data[0]
+        return states == (h11.DONE, h11.DONE) and not self._feed.trailing
 
     async def run(self, request: h11.Request, edit: Edit) -> None:
         """Carries both. Raises `Broken`, `Silent`, `ClientGone`, and what the client's side and
@@ -183,9 +183,7 @@ class Passage:
                 return event
             if isinstance(event, h11.ConnectionClosed):
                 raise Broken("the connection was closed without an answer")
-            data = await self._receive()
-            self._lines += data.count(b"\n")
-            self._parser.receive_data(data)
+            self._feed.add(await self._receive())
 
     async def _receive(self) -> bytes:
         data = await self._link.receive()
@@ -193,11 +191,8 @@ class Passage:
         return data
 
     def _next(self) -> Any:
-        if self._lines > _MOST_LINES and self._parser.their_state is h11.SEND_RESPONSE:
-            # Some of these may be the body's. h11 takes 3 microseconds a line, so not unasked.
-            _check_lines(self._parser.trailing_data[0])
         try:
-            return self._parser.next_event()
+            return self._feed.next_event()
         except h11.RemoteProtocolError as error:
             raise Broken(f"no good HTTP: {str(error)[:_SHOWN]}") from None
 
@@ -209,6 +204,8 @@ class Passage:
         if is_chunked:
             # RFC 9112, section 6.3: beside chunks it counts for nothing.
             kept = without(kept, {b"content-length"})
+        else:
+            self._feed.expect_bytes()
         event = self._body_event()
         await self._send(
             "start",
@@ -222,7 +219,7 @@ class Passage:
     async def _body(self, event: _Event | None, *, has_trailers: bool) -> None:
         while True:
             if event is None:
-                self._parser.receive_data(await self._receive())
+                self._feed.add(await self._receive())
                 event = self._body_event()
             elif isinstance(event, h11.EndOfMessage):
                 break
@@ -264,12 +261,3 @@ class Passage:
 
     async def _send(self, kind: str, **parts: Any) -> None:
         await self._exchange.send({"type": f"{self._prefix}http.response.{kind}", **parts})
-
-
-def _check_lines(raw: bytes) -> None:
-    at = -1
-    for _ in range(_MOST_LINES):
-        at = raw.find(b"\n", at + 1)
-        if at < 0 or raw[at + 1 : at + 2] == b"\n" or raw[at + 1 : at + 3] == b"\r\n":
-            return
-    raise Broken(f"an answer with over {_MOST_LINES} header lines")

@@ -22,6 +22,7 @@ import trio
 
 from hutch.server import guard, heads
 from hutch.server.exchange import HttpExchange
+from hutch.server.feed import Feed
 from hutch.server.gone import ClientGone, RequestStalled
 from hutch.server.handshake import check_handshake
 from hutch.server.heads import Peers
@@ -102,11 +103,13 @@ class Connection:
         self._answered = True
         self._drops = self._service.idle.drops
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes)
-        exchange = HttpExchange(self._service, self._transport, parser)
+        feed = Feed(parser)
+        feed.add(bytes(buffer))
+        exchange = HttpExchange(self._service, self._transport, feed)
         try:
             if unread is not None:
                 raise unread
-            return await self._handle(exchange, parser, buffer)
+            return await self._handle(exchange, feed)
         except Failure as failure:
             exchange.close_after = True
             await exchange.refuse(failure)
@@ -114,10 +117,8 @@ class Connection:
         finally:
             exchange.log()
 
-    async def _handle(
-        self, exchange: HttpExchange, parser: h11.Connection, buffer: bytearray
-    ) -> bytes | None:
-        request = _parsed(parser, buffer)
+    async def _handle(self, exchange: HttpExchange, feed: Feed) -> bytes | None:
+        request = _parsed(feed)
         exchange.note_method(request.method)
         target = heads.check_parsed(request)
         state = {**self._service.state, "request_id": exchange.request_id}
@@ -126,7 +127,7 @@ class Connection:
         if not heads.is_upgrade(request):
             return await self._serve(exchange, scope)
         handshake = check_handshake(request)
-        _require_end(parser)
+        _require_end(feed)
         heads.make_websocket(scope, handshake.offered)
         exchange.close_after = True
         await WebSocket(self._service, self._transport, exchange, scope, handshake).run()
@@ -180,11 +181,10 @@ class Connection:
         return await exchange.settle()
 
 
-def _parsed(parser: h11.Connection, buffer: bytearray) -> h11.Request:
-    """The request whose head stands at the front of `buffer`; the parser keeps the rest."""
-    parser.receive_data(bytes(buffer))
+def _parsed(feed: Feed) -> h11.Request:
+    """The request whose head stands at the front."""
     try:
-        event = parser.next_event()
+        event = feed.next_event()
     except h11.RemoteProtocolError as error:
         raise Failure("bad_request", f"request head: {str(error)[:_SHOWN]}") from None
     if not isinstance(event, h11.Request):
@@ -192,6 +192,6 @@ def _parsed(parser: h11.Connection, buffer: bytearray) -> h11.Request:
     return event
 
 
-def _require_end(parser: h11.Connection) -> None:
-    if type(parser.next_event()) is not h11.EndOfMessage or parser.trailing_data[0]:
+def _require_end(feed: Feed) -> None:
+    if type(feed.next_event()) is not h11.EndOfMessage or feed.trailing:
         raise Failure("bad_request", "WebSocket: nothing may follow the handshake")

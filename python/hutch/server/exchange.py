@@ -20,6 +20,7 @@ import trio
 
 from hutch.server.access import log_request
 from hutch.server.answers import failure_parts, new_request_id
+from hutch.server.feed import Feed
 from hutch.server.gone import AnswerBegun, ClientGone, RequestStalled
 from hutch.server.service import Service
 from hutch.server.streaming import BODY_FOLLOWS, FORWARDED, INFORMATIONAL, TRAILERS, Message
@@ -45,11 +46,12 @@ _BODILESS: Final = frozenset({204, 304})
 class HttpExchange:
     """A request under way, or one that could not even be read (`scope` is None then)."""
 
-    def __init__(self, service: Service, transport: Transport, parser: h11.Connection) -> None:
+    def __init__(self, service: Service, transport: Transport, feed: Feed) -> None:
         self._service = service
         self._limits = service.limits
         self._transport = transport
-        self._parser = parser
+        self._feed = feed
+        self._parser = feed.parser
         self.scope: dict[str, Any] | None = None
         self.request_id = new_request_id()
         self._started = trio.current_time()
@@ -76,6 +78,8 @@ class HttpExchange:
         """The request's head was found good."""
         self.scope = scope
         scope["extensions"][IS_CONNECTED] = self._transport.is_established
+        if not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            self._feed.expect_bytes()
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -94,15 +98,18 @@ class HttpExchange:
         event = await self._event()
         if event is None:
             return _DISCONNECT
-        # One message fewer where the end has arrived with the data.
-        if isinstance(event, h11.Data):
-            self._stashed = self._parsed()
-        self._body_ended = isinstance(self._stashed or event, h11.EndOfMessage)
-        body = bytes(event.data) if isinstance(event, h11.Data) else b""
+        # Fewer messages, where more of them, or the end, has arrived with the first.
+        pieces: list[bytes] = []
+        while isinstance(event, h11.Data) and len(pieces) < _EVENTS_A_TURN:
+            pieces.append(event.data)
+            event = self._parsed()
+        self._parsed_since_break += len(pieces)
+        self._stashed = event
+        self._body_ended = isinstance(event, h11.EndOfMessage)
+        body = b"".join(pieces)
         message = {"type": "http.request", "body": body, "more_body": not self._body_ended}
-        end = self._stashed or event
-        if isinstance(end, h11.EndOfMessage) and end.headers:
-            message[TRAILERS] = end.headers.raw_items()
+        if isinstance(event, h11.EndOfMessage) and event.headers:
+            message[TRAILERS] = event.headers.raw_items()
         return message
 
     async def _event(self) -> _Event | None:
@@ -118,7 +125,7 @@ class HttpExchange:
             if not data:
                 self.gone = True
                 return None
-            self._parser.receive_data(data)
+            self._feed.add(data)
         return event
 
     async def _more_body(self) -> bytes:
@@ -140,7 +147,7 @@ class HttpExchange:
     def _parsed(self) -> _Event | None:
         """The next part of the body, None where more of it has to arrive. Raises `Failure`."""
         try:
-            event = self._parser.next_event()
+            event = self._feed.next_event()
         except h11.RemoteProtocolError as error:
             self.close_after = True
             raise Failure("bad_request", f"request body: {error}") from None
@@ -166,7 +173,7 @@ class HttpExchange:
                 self.gone = True
                 return _DISCONNECT
             waiting += len(data)
-            self._parser.receive_data(data)
+            self._feed.add(data)
         await self._transport.wait_gone()
         self.gone = True
         return _DISCONNECT
@@ -322,7 +329,7 @@ class HttpExchange:
         states = (self._parser.our_state, self._parser.their_state)
         if states != (h11.DONE, h11.DONE) or self.gone or self.close_after:
             return None
-        return self._parser.trailing_data[0]
+        return self._feed.trailing
 
     async def _drain(self) -> None:
         """Takes the rest of a body that nobody read, within bounds."""

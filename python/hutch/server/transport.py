@@ -25,6 +25,8 @@ from hutch.server.gone import ClientGone
 from hutch.server.stalls import Stalls
 
 RECEIVE_BYTES: Final = 64 * 1024
+# IOV_MAX: of more the kernel says that the message is too long. A head or trailers are one a line.
+MOST_PIECES: Final = 1024
 _LOOK_SECONDS: Final = 1.0
 # Any socket holds this much beside another frame.
 _LITTLE: Final = 8 * 1024
@@ -107,7 +109,7 @@ class Transport:
 
     def _send_now(self, pieces: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
         try:
-            taken = self._socket.sendmsg(pieces)
+            taken = self._socket.sendmsg(pieces[:MOST_PIECES])
         except BlockingIOError:
             return pieces
         except OSError as error:
