@@ -73,6 +73,15 @@ def test_an_option_before_a_command_is_refused_and_not_ignored(
     assert CliRunner().invoke(main, ["control", *command, here]).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "a\ttab", "half \udcff", "x" * 201])
+def test_a_clients_name_is_a_word_for_a_line(tmp_path: Path, name: str) -> None:
+    here = f"--state-dir={tmp_path}"
+    done = CliRunner().invoke(main, ["control", "client", "create", here, f"--name={name}"])
+    assert done.exit_code == 1
+    assert "Error: --name: " in done.output
+    assert CliRunner().invoke(main, ["control", "client", "list", here]).output == ""
+
+
 def test_the_database_of_the_environment_is_gone_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

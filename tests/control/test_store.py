@@ -185,6 +185,9 @@ def test_there_is_one_newest_revision() -> None:
         "sqlite://",
         "sqlite:///:memory:",
         "nosuch://x",
+        "mysql://user:secret@host/name",
+        "postgresql://user:secret@host:port/name",
+        "postgresql://user:secret:secret/@host/name",
         "sqlite:////proc/nowhere/control.db",
     ],
 )
@@ -192,6 +195,7 @@ def test_a_database_that_is_none_is_named(database: str) -> None:
     with pytest.raises((Failure, OSError)) as caught:
         open_store(database)
     assert "--database" in str(caught.value) or "/proc/nowhere" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_sqlite_file_is_private(tmp_path: Path) -> None:

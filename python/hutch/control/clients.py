@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +18,9 @@ from hutch.control.store import clients
 from hutch.control.store.engine import microseconds
 from hutch.control.vault import Vault
 from hutch.wire.errors import Failure
+from hutch.wire.paths import shorten
+
+_NAME_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,14 @@ class Credentials:
 
 
 def creating(vault: Vault, name: str) -> Callable[[Connection], Credentials]:
-    """A transaction that makes a client: 256 random bits, of which a keyed hash is kept."""
+    """A transaction that makes a client: 256 random bits, of which a keyed hash is kept.
+
+    Raises `Failure` (bad_request) for a name that is no word for a line of a list.
+    """
+    if not name.isprintable() or len(name) > _NAME_LENGTH:
+        raise Failure(
+            "bad_request", f"--name: {shorten(name)}; at most {_NAME_LENGTH} printable characters"
+        )
     made = Credentials(f"client_{secrets.token_hex(8)}", secrets.token_hex(32))
 
     def write(connection: Connection) -> Credentials:

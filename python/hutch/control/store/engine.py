@@ -170,8 +170,14 @@ def open_store(database: str) -> Store:
         if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
             raise Failure("bad_request", "--database: in memory nothing is kept; name a file")
         engine = create_engine(url, **_settings(url))
-    except (ArgumentError, ModuleNotFoundError) as error:
-        raise Failure("bad_request", f"--database: {_first_line(error)}") from None
+    except ModuleNotFoundError as error:
+        raise Failure(
+            "bad_request", f"--database: {error.name} is missing; install the database's driver"
+        ) from None
+    except (ArgumentError, ValueError) as error:
+        # The text of a ValueError is a piece of the URL, and may be one of its password.
+        why = f"{_first_line(error)}; " if isinstance(error, ArgumentError) else ""
+        raise Failure("bad_request", f"--database: {why}{_WAY_OUT}") from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -184,6 +190,12 @@ def open_store(database: str) -> Store:
         shown = url.render_as_string(hide_password=True)
         raise Failure("bad_request", f"--database {shown}: {_first_line(error)}") from None
     return Store(engine)
+
+
+_WAY_OUT: Final = (
+    "give an SQLAlchemy URL such as sqlite:////srv/control.db or "
+    "postgresql://user:password@host/name, what is odd in a password as %XX"
+)
 
 
 def _first_line(error: Exception) -> str:
