@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests import mounting
 from tests.client import Client, Json
 from tests.commands import marked, until
 from tests.serving import Target, serving
@@ -108,3 +109,27 @@ def test_a_directory_that_appears_while_descriptors_are_out_is_watched_afterward
     events.at = events.facts["seq"]
     os.mknod(tree / "d" / "e" / "f")
     assert [one["path"] for one in events.until("d/e/f")][-1] == f"{tree}/d/e/f"
+
+
+def test_a_watcher_for_which_descriptors_are_missing_is_500_and_says_why(
+    target: Target, client: Client, tree: Path
+) -> None:
+    with only(target, 5):
+        told = client.failure("POST", "/watchers", 500, body={"path": str(tree)})
+    assert "too many inotify instances, or open files" in told["error"]
+    watch(client, path=str(tree))
+
+
+@mounting.needs_mounts
+def test_without_terminals_to_be_had_it_is_500_and_says_why(tmp_path: Path) -> None:
+    few = (
+        "mount -t devpts -o newinstance,ptmxmode=0666,max=1 none /dev/pts",
+        "mount --bind /dev/pts/ptmx /dev/ptmx",
+    )
+    with serving(tmp_path, preexec=mounting.inside(*few)) as target, target.client() as client:
+        one = opened(client, ["cat"])
+        told = client.failure("POST", "/terminals", 500, body={"cmd": ["cat"]})
+        assert (told["code"], "kernel.pty.max" in told["error"]) == ("internal", True)
+        closed(client, one["id"])
+        again = {"cmd": ["cat"]}
+        until(lambda: client.request("POST", "/terminals", body=again).status_code == 201)

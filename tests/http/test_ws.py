@@ -5,6 +5,7 @@ Source: wire contract, section 7; reference, "Terminal Sessions", "WebSocket".
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -31,7 +32,9 @@ from tests.terminals import (
     scrollback,
     terminal,
 )
+from tests.watchers import watch
 
+MIB = 1 << 20
 ECHO = ["sh", "-c", f"{RAW} exec cat"]
 
 
@@ -126,6 +129,20 @@ def test_replay_is_live_output_then_exits_of_ended_ones(target: Target, client: 
             }
 
 
+def test_ready_of_watchers_comes_after_replay_and_exits(
+    target: Target, client: Client, tree: Path
+) -> None:
+    events = watch(client, path=str(tree))
+    with terminal(client, ECHO) as live, terminal(client, ["true"]) as ended:
+        until(lambda: has_ended(client, ended["id"]))
+        until(lambda: scrollback(client, live["id"]) == b"ready\n")
+        with connected(target) as ws:
+            ws.until_told(type="ready", watcher_id=events.id)
+            kinds = [one["type"] if isinstance(one, dict) else one for one in ws.order]
+            assert kinds == ["hello", int(live["id"]), "exit", "ready"]
+    client.request("DELETE", f"/watchers/{events.id}")
+
+
 def test_the_ring_is_replayed_exactly_and_output_goes_on_after_it(
     target: Target, client: Client
 ) -> None:
@@ -169,6 +186,20 @@ def test_input_reaches_the_terminal_and_its_echo_the_client(client: Client, ws: 
         ws.type(one["id"], "typed ä\n")
         ws.until_exit(one["id"])
         assert ws.of(one["id"]) == "typed ä\r\ngot typed ä\r\n".encode()
+
+
+def test_a_message_may_be_4_mib_and_no_more(target: Target, client: Client, ws: Ws) -> None:
+    script = f"{RAW} head -c {4 * MIB - 1} | sha256sum"
+    with terminal(client, ["sh", "-c", script]) as one:
+        ws.until_seen(one["id"], b"ready\n")
+        paste = os.urandom(4 * MIB - 1)
+        ws.type(one["id"], paste)
+        ws.until_exit(one["id"])
+        assert hashlib.sha256(paste).hexdigest().encode() in ws.of(one["id"])
+        with connected(target) as other:
+            other.until_told(type="hello")
+            other.type(one["id"], paste + b"xx")
+            assert other.until_closed() == 1009
 
 
 @pytest.mark.parametrize("as_number", [False, True])
@@ -372,6 +403,17 @@ def test_a_replaced_token_closes_it_with_1008(tmp_path: Path) -> None:
         os.kill(one.pid, 1)
         assert ws.until_closed() == 1008
         ws.close()
+
+
+def test_the_bounds_are_those_of_the_contract(client: Client) -> None:
+    told = client.json("/limits")["limits"]
+    wanted = {
+        "terminals": 10, "terminals_ended": 20, "terminal_scrollback_bytes": 64 * 1024,
+        "terminal_lag_bytes": MIB, "message_bytes": 4 * MIB, "socket_idle_seconds": 30,
+        "ping_seconds": 20, "pong_seconds": 60, "terminal_frame_seconds": 0.004, "watchers": 5,
+        "watch_debounce_seconds": 0.05, "watch_events": 65_536,
+    }  # fmt: skip
+    assert {name: told[name]["limit"] for name in wanted} == wanted
 
 
 def test_capabilities_and_the_document_tell_of_it(client: Client) -> None:

@@ -59,6 +59,12 @@ def test_the_shell_is_the_servers_else_bash(
     assert login_shell() == wanted
 
 
+def test_without_bash_the_shell_is_sh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/nothing/here")
+    monkeypatch.setattr(os, "access", lambda path, _mode: path == "/bin/sh")
+    assert login_shell() == "/bin/sh"
+
+
 async def test_input_that_waits_costs_what_it_holds_however_small_its_messages() -> None:
     reader, writer = os.pipe2(os.O_NONBLOCK)
     most = 200_000

@@ -7,6 +7,7 @@ Source: wire contract, section 5; tty_ioctl(4), pts(4).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -100,6 +101,9 @@ def _open(cols: int, rows: int) -> tuple[int, int]:
 
 
 def _no_terminal(error: OSError) -> Failure:
+    if error.errno == errno.ENOSPC:
+        none_left = "the machine has no more of them (kernel.pty.max); close some"
+        return Failure("internal", f"no terminal can be opened: {none_left}")
     told = from_os_error(error)
     code: Code = "unavailable" if told.code == "unavailable" else "internal"
     return Failure(code, f"no terminal can be opened: {told.message}")
