@@ -95,6 +95,53 @@ def test_the_process_lives(served: Target, raw: bytes) -> None:
     assert "Traceback" not in served.log.read_text()
 
 
+def known(target: Target, line: str, *headers: str, body: bytes = b"") -> bytes:
+    """A request with the token."""
+    lines = (f"{line} HTTP/1.1", "Host: a", f"Authorization: Bearer {target.token}", *headers)
+    return "\r\n".join((*lines, "", "")).encode() + body
+
+
+SOCKET = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+CHUNKED = "Transfer-Encoding: chunked"
+# What a client with the token may get wrong.
+BAD_INPUT: dict[str, tuple[str, tuple[str, ...], bytes]] = {
+    "no JSON": ("POST /files/write", ("Content-Length: 4",), b"nope"),
+    "a body that is shorter than told": ("POST /exec", ("Content-Length: 99",), b"{"),
+    "a broken chunk": ("PUT /files/raw?path=/tmp/hutch-none/a", (CHUNKED,), b"zz\r\n"),
+    "no archive": (
+        "POST /files/transfer/upload?dest=/proc/nowhere", ("Content-Length: 3",), b"abc"
+    ),
+    "a proxied request to nobody": ("GET /proxy/1/", (), b""),
+    "a frame that is none": ("GET /ws", SOCKET, b"\xff" * 64),
+    "a frame without a mask": ("GET /ws", SOCKET, b"\x82\x02ab"),
+    "text that is not UTF-8": ("GET /ws", SOCKET, b"\x81\x82\0\0\0\0\xff\xfe"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "headers", "body"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_input_leaves_one_line_in_the_log_at_most(
+    served: Target, line: str, headers: tuple[str, ...], body: bytes
+) -> None:
+    before = len(served.log.read_text().splitlines())
+
+    def grown() -> list[str]:
+        return served.log.read_text().splitlines()[before:]
+
+    with connect(served) as client:
+        client.sendall(known(served, line, *headers, body=body))
+        client.shutdown(socket.SHUT_WR)
+        read_all(client)
+    with served.client() as other:
+        other.http.get("/asked-last")
+    eventually(lambda: any("/asked-last" in one for one in grown()))
+    assert len(grown()) <= 2, grown()
+
+
 def test_a_401_reaches_a_client_that_is_still_sending(served: Target) -> None:
     with connect(served) as client:
         client.sendall(post("/files", b"x" * 900_000))
