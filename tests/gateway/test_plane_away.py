@@ -206,3 +206,20 @@ async def test_who_leaves_takes_nobody_elses_look_up_along(gate: Gate) -> None:
     await eventually(lambda: any("/routes/" in one for one in gate.plane.asked), "not asked")
     await leaver.stream.aclose()
     assert await gate.status(gate.asking(workspace)) == 200
+
+
+async def test_a_control_plane_that_hangs_keeps_nobody_in_a_queue(gate: Gate) -> None:
+    workspaces = [gate.known(9, f"ws_{number}") for number in range(60)]
+    await gate.settled()
+    gate.plane.slow = 60.0
+    statuses: list[int] = []
+
+    async def ask(raw: bytes) -> None:
+        statuses.append(await gate.status(raw))
+
+    async with trio.open_nursery() as nursery:
+        for one in workspaces:
+            nursery.start_soon(ask, gate.asking(one))
+    assert statuses == [503] * len(workspaces)
+    # As many as are asked for at once; for the others the time was up meanwhile.
+    assert sum("/routes/" in one for one in gate.plane.asked) < len(workspaces)

@@ -71,15 +71,21 @@ class Plane:
 
     async def route(self, workspace_id: str) -> Route | None:
         """The workspace's record, None where there is none. Raises `PlaneAway`."""
-        async with self._limiter:
-            path = f"/routes/{quote(workspace_id, safe='')}"
-            found = await self._ask(path, {}, seconds=self._seconds)
+        found = await self._route(workspace_id)
         if found is None:
             return None
         route = _decoded(found, Route)
         if route.workspace_id != workspace_id:
             raise PlaneAway("/routes: another workspace than the one asked for")
         return route
+
+    async def _route(self, workspace_id: str) -> bytes | None:
+        path = f"/routes/{quote(workspace_id, safe='')}"
+        # The queue counts too: where nobody answers it would be as long as there are workspaces.
+        with trio.move_on_after(self._seconds):
+            async with self._limiter:
+                return await self._ask(path, {}, seconds=self._seconds)
+        raise PlaneAway(f"/routes/: no answer within {self._seconds:g} s")
 
     async def changes(self, since: int | None, *, wait: float) -> Changes:
         """Waits for changes after `since`, at most `wait` seconds. Raises `PlaneAway`."""
