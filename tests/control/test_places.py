@@ -18,7 +18,7 @@ def test_a_log_keeps_its_bound_while_it_is_written(tmp_path: Path) -> None:
         place.trim_log(100)
         log.write(b"the last\n\n")
     assert place.log.read_bytes() == b"the last\n\n"
-    assert place.last_line() == "the last"
+    assert place.last_line(after=0) == "the last"
     Place(tmp_path / "nowhere").trim_log(0)
 
 
@@ -50,3 +50,18 @@ def test_a_ready_file_counts_for_its_own_process(tmp_path: Path) -> None:
         assert place.instance(7) == wanted, text[:40]
     place.ready_file.unlink()
     assert place.instance(7) is None
+
+
+def test_last_words_are_those_of_the_server_that_ended(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    assert place.last_line(after=0) == "it said nothing"
+    before = "the server before\n"
+    for said, wanted in (
+        (before, "it said nothing"),
+        (f"{before}\n", "it said nothing"),
+        (f"{before}one\ntwo\n\n", "two"),
+        ("emptied\n", "emptied"),
+        (f"{before}{'x' * 10_000}\nend", "end"),
+    ):
+        place.log.write_text(said)
+        assert place.last_line(after=len(before)) == wanted

@@ -19,11 +19,11 @@ import httpx2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy import Connection, create_engine, func, select, text, update
 
 from hutch.control.clients import creating, deleting
 from hutch.control.records import Client, Record
-from hutch.control.signing import providing, rotating
+from hutch.control.signing import forgetting, providing, rotating
 from hutch.control.store import (
     addresses,
     changes,
@@ -34,8 +34,8 @@ from hutch.control.store import (
     vaults,
     workspaces,
 )
-from hutch.control.store.engine import Store, open_store
-from hutch.control.store.tables import CHANGES, METADATA
+from hutch.control.store.engine import Store, microseconds, open_store
+from hutch.control.store.tables import CHANGES, KEYS, METADATA
 from hutch.control.vault import Vault
 from hutch.wire.control.config import ControlLimits
 from hutch.wire.control.network import Policy
@@ -44,7 +44,6 @@ from hutch.wire.errors import Failure
 from tests.controlling import controlling
 
 VAULT = Vault(bytes(32))
-LIMITS = ControlLimits()
 SECOND = 1_000_000
 
 
@@ -431,10 +430,10 @@ def test_many_changes_are_told_by_and_by(store: Store) -> None:
 
 
 def test_a_key_that_was_replaced_verifies_for_its_tokens_time(store: Store) -> None:
-    store.write_now(providing(VAULT, LIMITS))
-    store.write_now(providing(VAULT, LIMITS))
+    store.write_now(providing(VAULT))
+    store.write_now(providing(VAULT))
     (first,) = store.read_now(partial(keys.verifying, retired_after=0))
-    second = store.write_now(rotating(VAULT, LIMITS))
+    second = store.write_now(rotating(VAULT))
     found = store.read_now(partial(keys.verifying, retired_after=0))
     assert [one.kid for one in found] == [second, first.kid]
     retired = found[1].retired_at
@@ -443,6 +442,18 @@ def test_a_key_that_was_replaced_verifies_for_its_tokens_time(store: Store) -> N
     current = store.read_now(keys.current)
     assert current is not None
     assert current.kid == second
+
+
+def test_a_rotation_drops_no_key_of_a_server_whose_tokens_last_longer(store: Store) -> None:
+    day = 86_400_000_000
+    store.write_now(providing(VAULT))
+    store.write_now(rotating(VAULT))
+    retired = update(KEYS).where(KEYS.c.retired_at.is_not(None))
+    store.write_now(lambda c: c.execute(retired.values(retired_at=microseconds() - 40 * day)))
+    store.write_now(rotating(VAULT))  # a command: it has no server's limits
+    for days, left in ((90, 3), (30, 2)):
+        store.write_now(forgetting(ControlLimits(workspace_token_days=days)))
+        assert len(store.read_now(partial(keys.verifying, retired_after=0))) == left
 
 
 def test_a_store_belongs_to_one_key_file(store: Store) -> None:

@@ -257,8 +257,8 @@ def rotate_keys(**where: Any) -> None:
 
     The server may run: it takes it at once. What the old key signed is good until it expires.
     """
-    with _opened(**where) as (config, store, vault):
+    with _opened(**where) as (_, store, vault):
         from hutch.control.signing import rotating  # noqa: PLC0415  # the extra may be missing
 
-        kid = store.write_now(rotating(vault, config.limits))
+        kid = store.write_now(rotating(vault))
     click.echo(f"tokens are signed with {kid} from now on")

@@ -82,7 +82,7 @@ def open_records(config: ControlConfig) -> Iterator[tuple[Store, Vault]]:
     store = open_store(config.database)
     try:
         store.write_now(partial(vaults.check, fingerprint=vault.fingerprint))
-        store.write_now(signing.providing(vault, config.limits))
+        store.write_now(signing.providing(vault))
         yield store, vault
     finally:
         store.close()
@@ -101,6 +101,7 @@ async def open_control(config: ControlConfig) -> AsyncIterator[Control]:
         store.holding(),
     ):
         store.write_now(_begin)
+        store.write_now(signing.forgetting(config.limits))
         credential = Credential(config.internal_token_file)
         # One spelling, whatever the next start is given: servers are found by it.
         root, limits = config.state_dir.resolve() / "workspaces", config.limits

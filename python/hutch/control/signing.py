@@ -81,7 +81,16 @@ def _lifetime(limits: ControlLimits) -> int:
     return int((longest + _MARGIN_SECONDS) * _SECOND)
 
 
-def rotating(vault: Vault, limits: ControlLimits) -> Callable[[Connection], str]:
+def forgetting(limits: ControlLimits) -> Callable[[Connection], None]:
+    """A transaction that drops keys whose tokens have all expired.
+
+    For the server alone: a command beside it does not know how long its tokens last.
+    """
+    before = microseconds() - _lifetime(limits)
+    return partial(keys.forget, retired_before=before)
+
+
+def rotating(vault: Vault) -> Callable[[Connection], str]:
     """A transaction that puts a new key into force; its name."""
     key, now = SigningKey.generate(), microseconds()
     record = KeyRecord(
@@ -92,17 +101,17 @@ def rotating(vault: Vault, limits: ControlLimits) -> Callable[[Connection], str]
     )
 
     def write(connection: Connection) -> str:
-        keys.replace(connection, record, drop_before=now - _lifetime(limits))
+        keys.replace(connection, record)
         return record.kid
 
     return write
 
 
-def providing(vault: Vault, limits: ControlLimits) -> Callable[[Connection], None]:
+def providing(vault: Vault) -> Callable[[Connection], None]:
     """A transaction after which there is a key."""
 
     def write(connection: Connection) -> None:
         if keys.current(connection) is None:
-            rotating(vault, limits)(connection)
+            rotating(vault)(connection)
 
     return write

@@ -83,10 +83,15 @@ class Place:
         """The last server has ended with all that it ran. Raises OSError."""
         self.ready_file.unlink(missing_ok=True)
 
-    def last_line(self) -> str:
-        """The end of what the server said before it ended."""
+    def last_line(self, *, after: int) -> str:
+        """The last of what a server said, whose words begin at byte `after` of the log."""
         try:
-            lines = self.log.read_bytes()[-_TAIL:].decode("utf-8", "replace").split("\n")
+            with self.log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                # A shorter one was emptied meanwhile.
+                start = after if size >= after else 0
+                file.seek(max(start, size - _TAIL))
+                lines = file.read(_TAIL).decode("utf-8", "replace").split("\n")
         except OSError:
             return "it said nothing"
         said = [line.strip() for line in lines if line.strip()]

@@ -200,7 +200,7 @@ class ProcessDriver:
         with trio.move_on_after(self._limits.start_seconds):
             await process.ended.wait()
         if not await process.end(0):
-            why = await self._in_thread(place.last_line)
+            why = await self._last_words(workspace, process)
             raise Failure("unavailable", f"what {workspace} ran could not be ended: {why}")
         await self._in_thread(place.forget_server)
 
@@ -227,8 +227,12 @@ class ProcessDriver:
                 await trio.sleep(_POLL_SECONDS)
         if not process.ended.is_set():
             await self._end(plan.id, process)
-        why = await self._in_thread(self._places.of(plan.id).last_line)
+        why = await self._last_words(plan.id, process)
         raise Failure("unavailable", f"the server of {plan.id} did not start: {why}")
+
+    async def _last_words(self, workspace: str, process: Process) -> str:
+        words = partial(self._places.of(workspace).last_line, after=process.said_from)
+        return await self._in_thread(words)
 
     async def _takes_token(self, plan: Plan, process: Process) -> bool:
         """Whether the server that runs has the plan's token, or takes it now."""

@@ -26,11 +26,14 @@ _PROC: Final = Path("/proc")
 
 @dataclass(slots=True, eq=False)
 class Process:
-    """A running server; `child` where we started it, so that somebody reaps it."""
+    """A running server; `child` where we started it, so that somebody reaps it, and `said_from`
+    where its words begin in its log.
+    """
 
     pid: int
     pidfd: int
     child: subprocess.Popen[bytes] | None = None
+    said_from: int = 0
     is_ending: bool = field(default=False, init=False)
     ended: trio.Event = field(default_factory=trio.Event, init=False)
 
@@ -115,6 +118,7 @@ def spawn(command: list[str], *, cwd: Path, environment: dict[str, str], log: Pa
     Raises OSError.
     """
     with log.open("ab") as sink:
+        said_from = sink.tell()
         child = subprocess.Popen(
             command,
             cwd=cwd,
@@ -125,7 +129,7 @@ def spawn(command: list[str], *, cwd: Path, environment: dict[str, str], log: Pa
             start_new_session=True,
         )
     try:
-        return Process(child.pid, os.pidfd_open(child.pid), child)
+        return Process(child.pid, os.pidfd_open(child.pid), child, said_from)
     except BaseException:
         child.kill()
         child.wait()

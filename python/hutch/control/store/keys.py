@@ -34,14 +34,18 @@ def verifying(connection: Connection, *, retired_after: int) -> list[KeyRecord]:
     return [_key(row) for row in connection.execute(query)]
 
 
-def replace(connection: Connection, key: KeyRecord, *, drop_before: int) -> None:
-    """Puts a new key in force; those that were retired before `drop_before` are forgotten."""
+def replace(connection: Connection, key: KeyRecord) -> None:
+    """Puts a new key in force."""
     connection.execute(
         update(KEYS).where(KEYS.c.retired_at.is_(None)).values(retired_at=key.created_at)
     )
-    connection.execute(delete(KEYS).where(KEYS.c.retired_at < drop_before))
     values = {"kid": key.kid, "sealed": key.sealed, "x": key.x, "created_at": key.created_at}
     connection.execute(insert(KEYS).values(values))
+
+
+def forget(connection: Connection, *, retired_before: int) -> None:
+    """Drops keys that were retired before a time."""
+    connection.execute(delete(KEYS).where(KEYS.c.retired_at < retired_before))
 
 
 def _key(row: Row[tuple[object, ...]]) -> KeyRecord:
