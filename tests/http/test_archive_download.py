@@ -104,6 +104,17 @@ def test_with_a_base_names_are_relative_to_it(client: Client, tree: Path) -> Non
     }  # fmt: skip
 
 
+def test_a_path_in_another_makes_no_link_to_itself(client: Client, tree: Path) -> None:
+    """The same name comes twice: readers refuse a hard link to what they are to make anew."""
+    trees.build(tree, {"a/one": "text"})
+    os.link(tree / "a/one", tree / "a/two")
+    body = {"paths": [str(tree / "a"), str(tree)], "base": str(tree)}
+    answer = client.request("POST", ENDPOINT, body=body)
+    found = archives.members(answer.content)
+    assert [one.name for one in found].count("a/one") == 2
+    assert not [one.name for one in found if one.islnk() and one.linkname == one.name]
+
+
 def test_a_path_that_is_not_utf_8(client: Client, tree: Path) -> None:
     place = os.fsencode(tree) + b"/\xff"
     Path(os.fsdecode(place)).write_text("x")

@@ -258,6 +258,16 @@ def test_what_is_not_kept_is_named(client: Client, tree: Path) -> None:
     assert "SCHILY.xattr.user.x" in skipped["reason"]
 
 
+def test_the_name_of_what_is_not_kept_is_cut(client: Client, tree: Path) -> None:
+    """It may be a megabyte, and a thousand of them are told."""
+    entries = [entry(str(at), os.urandom(10_000)) for at in range(20)]
+    for info, _ in entries:
+        info.pax_headers = {"SCHILY." + "x" * 100_000: "1"}
+    skipped = uploaded(client, tree, made(entries))["skipped"]
+    assert len(skipped) == 20
+    assert max(len(one["reason"]) for one in skipped) < 500
+
+
 # --- attacks -----------------------------------------------------------------------------------
 
 Entries = list[tuple[tarfile.TarInfo, bytes]]

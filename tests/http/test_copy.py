@@ -268,6 +268,9 @@ def test_into_itself_and_onto_itself(client: Client, tree: Path, what: str) -> N
         tree / "dir/inner/new",
         tree / "dir/no/way/in",
         tree / "way/new",
+        # No directory is made there before it is refused.
+        tree / "way/no/way/in",
+        f"/proc/self/root{tree}/dir/no/way/in",
         f"/proc/self/root{tree}/dir/new",
     ):
         told = refused(client, what, 400, tree / "dir", destination, create_dirs=True)
@@ -338,6 +341,8 @@ def test_what_is_protected_is_not_moved(target: Target, client: Client, tree: Pa
         for spelling in (str(path), f"{tree}/up{path}", f"/proc/self/root{path}", f"{path}/x/.."):
             told = refused(client, MOVE, 403, spelling, tree / "new")
             assert str(path) in told["error"]
+            # The end that is at fault, and not the other one.
+            assert f"{tree}/new" not in told["error"]
     assert os.listdir(tree) == ["up"]
 
 
@@ -350,6 +355,9 @@ def test_conditions_are_held_against_the_source(client: Client, tree: Path, what
     body = {"source": f"{tree}/a", "destination": f"{tree}/b"}
     headers = {"If-Match": '"nothing"'}
     assert client.failure("POST", what, 412, body=body, headers=headers)["hash"] == right
+    # Nor is a directory made for what is refused then.
+    more = {"expected_hash": "0" * 64, "create_dirs": True}
+    refused(client, what, 412, tree / "a", tree / "new/b", **more)
     assert os.listdir(tree) == ["a"]
     headers = {"If-Match": tag}
     answer = client.request("POST", what, body={**body, "expected_hash": right}, headers=headers)

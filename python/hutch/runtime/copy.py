@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,8 +66,9 @@ class _Change:
     def run(self, stop: Stop) -> _native.Copied:
         source, destination = self.asked.ends
         condition = self.condition
-        kept = Condition(match=condition.match, expected_hash=condition.expected_hash)
-        check(kept, self.source, source, stop)
+        if isinstance(self.asked, MoveBody):
+            demand_free(source, self.guard.refuses(self.source), what="moved")
+        _check_source(self.asked, condition, self.source, stop)
         new = Condition(none_match=condition.none_match)
         check(new, self.destination, destination, stop)
         work = _native.relocate if isinstance(self.asked, MoveBody) else _native.copy
@@ -135,12 +137,11 @@ class Copies:
 
     async def _change(self, asked: CopyBody, condition: Condition) -> _native.Copied:
         done = "moved" if isinstance(asked, MoveBody) else "copied"
-        source, destination = asked.ends
+        _, destination = asked.ends
         change = await self._run(asked, partial(self._locate, asked, condition, done))
         async with self._locks.hold(change.source, change.destination):
             account = await self._run(asked, change.run)
-        at_fault = source if account.protected and change.guard.refuses_path(source) else None
-        demand_free(at_fault or destination, account.protected, what=done)
+        demand_free(destination, account.protected, what=done)
         demand_unmounted(account.mounts, what=done)
         if account.clash is not None:
             code, why = _CLASHES[account.clash]
@@ -154,7 +155,7 @@ class Copies:
         except OSError as error:
             raise from_os_error(error, path=error.filename or source) from error
 
-    def _locate(self, asked: CopyBody, condition: Condition, done: str, _stop: Stop) -> _Change:
+    def _locate(self, asked: CopyBody, condition: Condition, done: str, stop: Stop) -> _Change:
         source, destination = asked.ends
         guard = Guard(self._protected)
         demand_free(destination, guard.refuses_path(destination), what=done)
@@ -164,6 +165,8 @@ class Copies:
         try:
             there = _native.locate(destination, follow=False)
         except FileNotFoundError:
+            # Before any directory is made: a refused change changes nothing.
+            _check_source(asked, condition, place, stop)
             there = _make_room(asked)
         return _Change(place, there, guard, self._pending, asked, condition, self._seconds)
 
@@ -171,16 +174,33 @@ class Copies:
 def _make_room(asked: CopyBody) -> Place:
     """The destination in a parent that is made, if that was asked for."""
     source, destination = asked.ends
-    # Before any directory is made: a refused change changes nothing.
-    os.lstat(source)
+    top = os.lstat(source)
     parent = posixpath.dirname(destination)
-    if f"{os.fsdecode(parent)}/".startswith(f"{os.fsdecode(source)}/"):
+    if _lies_in(parent, top):
         code, why = _CLASHES["inside"]
         raise Failure(code, f"{why}; nothing was done: {display(destination)}")
     if not asked.create_dirs:
         raise Failure("not_found", f"no such directory: {display(parent)}; create_dirs makes it")
     _native.make_dirs(parent, mode=0o755)
     return _native.locate(destination, follow=False)
+
+
+def _check_source(asked: CopyBody, condition: Condition, place: Place, stop: Stop) -> None:
+    source, _ = asked.ends
+    kept = Condition(match=condition.match, expected_hash=condition.expected_hash)
+    check(kept, place, source, stop)
+
+
+def _lies_in(path: bytes, top: os.stat_result) -> bool:
+    """Whether what is there of `path`, links followed, is, or lies in, what `top` tells of."""
+    at = os.path.realpath(path)
+    while True:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(at), top):
+                return True
+        if at == b"/":
+            return False
+        at = posixpath.dirname(at)
 
 
 def _ends(asked: CopyBody) -> EndFields:

@@ -160,9 +160,9 @@ impl Work<'_> {
             Err(error) => return self.fail_at(name, End::Destination, errno_of(&error)),
         };
         let size = u64::try_from(pinned.stat.st_size).unwrap_or(0);
-        let size = match duplicate(original.as_fd(), spool.file(), size, self.terms.stop) {
+        let size = match duplicate(original.as_fd(), spool.file(), size, self.terms) {
             Ok(size) => size,
-            Err(Ended::Stopped) => return self.account.cut = Some(Cut::Stopped),
+            Err(Ended::Cut(cut)) => return self.account.cut = Some(cut),
             Err(Ended::Failed(Errno::STALE)) => {
                 return self.fail_at(name, End::Source, Errno::STALE);
             }

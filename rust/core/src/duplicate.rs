@@ -8,21 +8,21 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{SeekFrom, copy_file_range, ftruncate, ioctl_ficlone, seek};
+use rustix::fs::{SeekFrom, copy_file_range, fstat, ftruncate, ioctl_ficlone, seek};
 use rustix::io::{Errno, Result, pread, pwrite};
 
-use crate::error::Error;
+use crate::ends::Terms;
 use crate::open::is_made_on_reading;
-use crate::stop::Stop;
+use crate::removal::Cut;
 
-/// What is asked of the kernel at once: between two pieces the stop flag is looked at.
+/// What is asked of the kernel at once: between two pieces the terms are looked at.
 const STEP: usize = 8 * 1024 * 1024;
 const PIECE: usize = 256 * 1024;
 
 /// Why bytes were not all copied.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    Stopped,
+    Cut(Cut),
     Failed(Errno),
 }
 
@@ -32,10 +32,8 @@ impl From<Errno> for Ended {
     }
 }
 
-impl From<Error> for Ended {
-    fn from(_: Error) -> Self {
-        Self::Stopped
-    }
+fn go_on(terms: &Terms<'_>) -> std::result::Result<(), Ended> {
+    terms.cut().map_or(Ok(()), |cut| Err(Ended::Cut(cut)))
 }
 
 /// Fills the empty file `to` with the `size` bytes of `from`; how many bytes it has then.
@@ -43,23 +41,26 @@ pub(crate) fn duplicate(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     size: u64,
-    stop: &Stop,
+    terms: &Terms<'_>,
 ) -> std::result::Result<u64, Ended> {
-    stop.check()?;
+    go_on(terms)?;
     if size == 0 || is_made_on_reading(from) {
-        return read_to_end(from, to, stop);
+        return read_to_end(from, to, terms);
     }
     // Whole files are shared, or none: the errors of file systems that cannot are many.
-    if ioctl_ficlone(to, from).is_ok() {
-        return Ok(size);
+    if ioctl_ficlone(to, from).is_err() {
+        let mut at = 0;
+        while at < size {
+            let Some((start, end)) = data(from, at, size)? else {
+                break;
+            };
+            copy(from, to, start, end, terms)?;
+            at = end;
+        }
     }
-    let mut at = 0;
-    while at < size {
-        let Some((start, end)) = data(from, at, size)? else {
-            break;
-        };
-        copy(from, to, start, end, stop)?;
-        at = end;
+    // What looks like a hole at the end may be a file that became shorter.
+    if u64::try_from(fstat(from)?.st_size).unwrap_or(0) < size {
+        return Err(Errno::STALE.into());
     }
     ftruncate(to, size)?;
     Ok(size)
@@ -82,21 +83,21 @@ fn copy(
     to: BorrowedFd<'_>,
     start: u64,
     end: u64,
-    stop: &Stop,
+    terms: &Terms<'_>,
 ) -> std::result::Result<(), Ended> {
     let (mut read, mut written) = (start, start);
     while read < end {
-        stop.check()?;
+        go_on(terms)?;
         let length = usize::try_from(end - read).unwrap_or(STEP).min(STEP);
         match copy_file_range(from, Some(&mut read), to, Some(&mut written), length) {
             // It has become shorter, or the kernel says so of what it cannot copy.
-            Ok(0) => return plain(from, to, read, end, stop),
+            Ok(0) => return plain(from, to, read, end, terms),
             Ok(_) => {}
             Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => {
                 return Err(errno.into());
             }
             // Across file systems, or not at all: then the bytes go through our hands.
-            Err(_) => return plain(from, to, read, end, stop),
+            Err(_) => return plain(from, to, read, end, terms),
         }
     }
     Ok(())
@@ -107,12 +108,12 @@ fn plain(
     to: BorrowedFd<'_>,
     start: u64,
     end: u64,
-    stop: &Stop,
+    terms: &Terms<'_>,
 ) -> std::result::Result<(), Ended> {
     let mut buffer = vec![0; PIECE];
     let mut at = start;
     while at < end {
-        stop.check()?;
+        go_on(terms)?;
         let most = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
         let length = pread(from, &mut buffer[..most], at)?;
         if length == 0 {
@@ -128,12 +129,12 @@ fn plain(
 fn read_to_end(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
-    stop: &Stop,
+    terms: &Terms<'_>,
 ) -> std::result::Result<u64, Ended> {
     let mut buffer = vec![0; PIECE];
     let mut at = 0;
     loop {
-        stop.check()?;
+        go_on(terms)?;
         let length = pread(from, &mut buffer, at)?;
         if length == 0 {
             return Ok(at);
@@ -158,10 +159,34 @@ mod tests {
     use std::fs::File;
     use std::io::{Seek, Write};
     use std::os::fd::AsFd;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::MetadataExt;
+    use std::time::Instant;
 
-    fn copied(from: &File, to: &File, size: u64) -> std::result::Result<u64, Ended> {
-        duplicate(from.as_fd(), to.as_fd(), size, &Stop::default())
+    use crate::guard::Guard;
+    use crate::pending::Pending;
+    use crate::stop::Stop;
+
+    type Done = std::result::Result<u64, Ended>;
+
+    /// Does it on such terms.
+    fn on<T>(stop: &Stop, deadline: Option<Instant>, work: impl FnOnce(&Terms<'_>) -> T) -> T {
+        let root = tempfile::tempdir().unwrap();
+        let pending = Pending::open(root.path().as_os_str().as_bytes()).unwrap();
+        let guard = Guard::default();
+        work(&Terms {
+            guard: &guard,
+            pending: &pending,
+            stop,
+            deadline,
+            overwrite: false,
+        })
+    }
+
+    fn copied(from: &File, to: &File, size: u64) -> Done {
+        on(&Stop::default(), None, |terms| {
+            duplicate(from.as_fd(), to.as_fd(), size, terms)
+        })
     }
 
     #[test]
@@ -196,20 +221,39 @@ mod tests {
         from.write_all(&bytes).unwrap();
         let to = tempfile::tempfile().unwrap();
         let size = bytes.len() as u64;
-        plain(from.as_fd(), to.as_fd(), 0, size, &Stop::default()).unwrap();
+        let plainly = |size| {
+            on(&Stop::default(), None, |terms| {
+                plain(from.as_fd(), to.as_fd(), 0, size, terms)
+            })
+        };
+        plainly(size).unwrap();
         let mut back = vec![0; bytes.len()];
         pread(&to, &mut back, 0).unwrap();
         assert_eq!(back, bytes);
-        let told = plain(from.as_fd(), to.as_fd(), 0, size + 1, &Stop::default());
-        assert_eq!(told, Err(Ended::Failed(Errno::STALE)));
+        assert_eq!(plainly(size + 1), Err(Ended::Failed(Errno::STALE)));
     }
 
     #[test]
-    fn a_set_flag_ends_it() {
+    fn a_file_that_shrank_before_its_first_byte_was_looked_at_is_no_hole() {
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(b"begin").unwrap();
+        let to = tempfile::tempfile().unwrap();
+        assert_eq!(copied(&from, &to, 5), Ok(5));
+        from.set_len(0).unwrap();
+        let to = tempfile::tempfile().unwrap();
+        assert_eq!(copied(&from, &to, 5), Err(Ended::Failed(Errno::STALE)));
+    }
+
+    #[test]
+    fn a_set_flag_ends_it_and_so_does_the_deadline() {
         let stop = Stop::default();
+        let late = Some(Instant::now());
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(b"text").unwrap();
+        let to = tempfile::tempfile().unwrap();
+        let copy = |terms: &Terms<'_>| plain(from.as_fd(), to.as_fd(), 0, 4, terms);
+        assert_eq!(on(&stop, late, copy), Err(Ended::Cut(Cut::Late)));
         stop.set();
-        let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let told = duplicate(from.as_fd(), to.as_fd(), 0, &stop);
-        assert_eq!(told, Err(Ended::Stopped));
+        assert_eq!(on(&stop, None, copy), Err(Ended::Cut(Cut::Stopped)));
     }
 }

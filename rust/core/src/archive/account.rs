@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// So many of each are told by name; all are counted.
 const MOST: usize = 1000;
-/// And so many bytes of their paths.
+/// And so many bytes of their paths and reasons.
 const MOST_BYTES: usize = 256 * 1024;
 
 /// One list: paths with a reason each, and how many there were.
@@ -24,8 +24,9 @@ impl List {
     pub(super) fn add(&mut self, path: Vec<u8>, reason: impl Into<String>) {
         self.total += 1;
         if self.told.len() < MOST && self.bytes < MOST_BYTES {
-            self.bytes += path.len();
-            self.told.push((path, reason.into()));
+            let reason = reason.into();
+            self.bytes += path.len() + reason.len();
+            self.told.push((path, reason));
         }
     }
 
@@ -75,6 +76,15 @@ fn entry((path, reason): &(Vec<u8>, String)) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_reasons_use_the_room_up_too() {
+        let mut list = List::default();
+        for _ in 0..5 {
+            list.add(b"a".to_vec(), "x".repeat(MOST_BYTES / 2));
+        }
+        assert_eq!((list.told().len(), list.total()), (2, 5));
+    }
 
     #[test]
     fn all_are_counted_and_some_are_told() {

@@ -165,7 +165,7 @@ impl Pax {
             _ if key.starts_with(b"SCHILY.") || key.starts_with(b"LIBARCHIVE.xattr.") => {
                 let is_kept = [&b"SCHILY.dev"[..], b"SCHILY.ino", b"SCHILY.nlink"].contains(&key);
                 if !is_kept {
-                    self.lost = Some(String::from_utf8_lossy(key).into_owned());
+                    self.lost = Some(shown(key));
                 }
             }
             _ => {}

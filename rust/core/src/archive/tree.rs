@@ -31,6 +31,8 @@ use crate::scratch::{PIECE, Scratch};
 
 /// What is known of files with several names; beyond it they are stored as copies.
 const MOST_LINKS: usize = 8 * 1024 * 1024;
+/// What one of them costs beside its name.
+const EACH_LINK: usize = 96;
 /// Of a file that the kernel makes while it is read, whose size it does not tell.
 const MOST_MADE: usize = 1024 * 1024;
 
@@ -422,13 +424,14 @@ impl Tree {
         }
         if stat.st_nlink > 1 {
             let id = Id::of(stat);
-            if let Some(first) = self.links.get(&id) {
+            // One path may lie in another: then the same name comes twice, and is no link to itself.
+            if let Some(first) = self.links.get(&id).filter(|first| ***first != *stored) {
                 let mut link = member(Type::HardLink, stored, stat);
                 link.link = first.to_vec();
                 return emit(out, &link);
             }
-            if self.link_bytes + stored.len() <= MOST_LINKS {
-                self.link_bytes += stored.len();
+            if self.link_bytes + stored.len() + EACH_LINK <= MOST_LINKS {
+                self.link_bytes += stored.len() + EACH_LINK;
                 self.links.insert(id, stored.clone().into());
             }
         }
