@@ -318,6 +318,17 @@ def test_the_kernels_files_are_copied_by_what_they_hold(client: Client, tree: Pa
     assert (tree / "version").read_bytes() == Path("/proc/version").read_bytes()
 
 
+@BOTH
+def test_what_cannot_be_read_is_named_and_not_the_copy(
+    target: Target, client: Client, tree: Path, what: str
+) -> None:
+    # Nothing is mapped at its first byte.
+    unreadable = f"/proc/{target.pid}/mem"
+    (told,) = refused(client, what, 409, unreadable, tree / "new")["errors"]
+    assert told["path"] == unreadable
+    assert os.listdir(tree) == []
+
+
 # --- what is protected, and on which state ------------------------------------------------------
 
 

@@ -163,9 +163,7 @@ impl Work<'_> {
         let size = match duplicate(original.as_fd(), spool.file(), size, self.terms) {
             Ok(size) => size,
             Err(Ended::Cut(cut)) => return self.account.cut = Some(cut),
-            Err(Ended::Failed(Errno::STALE)) => {
-                return self.fail_at(name, End::Source, Errno::STALE);
-            }
+            Err(Ended::Unread(errno)) => return self.fail_at(name, End::Source, errno),
             Err(Ended::Failed(errno)) => return self.fail_at(name, End::Destination, errno),
         };
         if let Err(errno) = imitate(spool.file(), original.as_fd(), &pinned.stat) {

@@ -23,6 +23,9 @@ const PIECE: usize = 256 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Cut(Cut),
+    /// Reading.
+    Unread(Errno),
+    /// Writing, or what is both.
     Failed(Errno),
 }
 
@@ -60,7 +63,7 @@ pub(crate) fn duplicate(
     }
     // What looks like a hole at the end may be a file that became shorter.
     if u64::try_from(fstat(from)?.st_size).unwrap_or(0) < size {
-        return Err(Errno::STALE.into());
+        return Err(Ended::Unread(Errno::STALE));
     }
     ftruncate(to, size)?;
     Ok(size)
@@ -115,10 +118,10 @@ fn plain(
     while at < end {
         go_on(terms)?;
         let most = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-        let length = pread(from, &mut buffer[..most], at)?;
+        let length = pread(from, &mut buffer[..most], at).map_err(Ended::Unread)?;
         if length == 0 {
             // Shorter by now: the rest would be zeros that nobody wrote.
-            return Err(Errno::STALE.into());
+            return Err(Ended::Unread(Errno::STALE));
         }
         write_all(to, &buffer[..length], at)?;
         at += length as u64;
@@ -135,7 +138,7 @@ fn read_to_end(
     let mut at = 0;
     loop {
         go_on(terms)?;
-        let length = pread(from, &mut buffer, at)?;
+        let length = pread(from, &mut buffer, at).map_err(Ended::Unread)?;
         if length == 0 {
             return Ok(at);
         }
@@ -230,7 +233,7 @@ mod tests {
         let mut back = vec![0; bytes.len()];
         pread(&to, &mut back, 0).unwrap();
         assert_eq!(back, bytes);
-        assert_eq!(plainly(size + 1), Err(Ended::Failed(Errno::STALE)));
+        assert_eq!(plainly(size + 1), Err(Ended::Unread(Errno::STALE)));
     }
 
     #[test]
@@ -241,7 +244,7 @@ mod tests {
         assert_eq!(copied(&from, &to, 5), Ok(5));
         from.set_len(0).unwrap();
         let to = tempfile::tempfile().unwrap();
-        assert_eq!(copied(&from, &to, 5), Err(Ended::Failed(Errno::STALE)));
+        assert_eq!(copied(&from, &to, 5), Err(Ended::Unread(Errno::STALE)));
     }
 
     #[test]
