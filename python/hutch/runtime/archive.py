@@ -20,6 +20,7 @@ from msgspec import UNSET
 from hutch import _native
 from hutch._native import Extractor, Guard, Pending, Stop
 from hutch.runtime.lanes import Lane, Lanes
+from hutch.runtime.protection import protected_paths
 from hutch.wire.archive import (
     DownloadBody,
     Extracted,
@@ -31,7 +32,6 @@ from hutch.wire.archive import (
 from hutch.wire.config import Limits
 from hutch.wire.errors import Code, Failure, from_os_error
 from hutch.wire.paths import display, encode_b64, path_fields
-from hutch.wire.remove import PROTECTED
 
 # Each waits for a disk or inflates; the event loop keeps its share.
 _WIDTH: Final = 4
@@ -87,7 +87,7 @@ class Archives:
 
     def __init__(self, limits: Limits, state_dir: Path, pending: Pending) -> None:
         self._limits = limits
-        self._protected = [*PROTECTED, os.path.abspath(os.fsencode(state_dir))]  # noqa: PTH100
+        self._protected = protected_paths(state_dir)
         self._pending = pending
         self._lanes = Lanes(_WIDTH)
 
