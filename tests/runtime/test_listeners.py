@@ -118,6 +118,20 @@ def test_a_turn_is_short_however_many_listen() -> None:
         assert all(len(one.heard) == 100 for one in ears)
 
 
+def test_a_flood_of_one_watcher_holds_up_no_other() -> None:
+    """Also for a listener that has room for a few frames at a time."""
+    listeners, flood, calm = Listeners(), Ring("a", kept=10_000), Ring("b", kept=10_000)
+    one = Ear(0)
+    with listeners.listening(one.hear, [flood, calm]):
+        flood.last += 5_000
+        calm.last += 1
+        for _ in range(3):
+            one.room += 5
+            listeners.tell([flood, calm])
+        assert b"b11" in one.heard
+        assert len(one.heard) == 15
+
+
 def test_an_event_between_ready_and_the_first_turn_is_told() -> None:
     listeners, log, one = Listeners(), Ring("a", kept=100, busy=3), Ear(100)
     resting = Ring("b", kept=100, is_active=False)

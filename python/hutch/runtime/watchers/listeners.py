@@ -50,6 +50,21 @@ class _Listener:
     # By watcher: the last event that it has heard.
     heard: dict[str, int] = field(default_factory=dict)
     is_full: bool = False
+    # Of which watcher it was given least: the next turn begins there.
+    turn: int = 0
+
+    def tell_all(self, logs: list[Log], most: int) -> bool:
+        """Gives what comes next of each, as far as there is room; whether there may be more."""
+        self.is_full = False
+        has_more = False
+        begin = self.turn % max(len(logs), 1)
+        for number, log in enumerate(logs[begin:] + logs[:begin], begin + 1):
+            has_more |= self.tell(log, most)
+            if self.is_full:
+                # Another one is first next time: a flood fills whatever room there is.
+                self.turn = number
+                break
+        return has_more
 
     def tell(self, log: Log, most: int) -> bool:
         """Gives what comes next of one watcher, so many frames; whether there may be more."""
@@ -111,11 +126,7 @@ class Listeners:
         most = min(_A_TURN // max(len(self._all) * len(logs), 1) + 1, _AT_ONCE)
         has_more = False
         for listener in tuple(self._all):
-            listener.is_full = False
-            for log in logs:
-                has_more |= listener.tell(log, most)
-                if listener.is_full:
-                    break
+            has_more |= listener.tell_all(logs, most)
         return has_more
 
     def forget(self, watcher_id: str) -> None:
