@@ -20,6 +20,7 @@ from tests.serving import Target, serving
 from tests.watching import wait_until
 
 from hutch.runtime.http.app import TABLE
+from hutch.server.figures import RequestFigures
 from hutch.wire.config import Limits, limit_fields
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -99,6 +100,21 @@ def test_labels_are_bounded_whatever_is_asked(own: Target, asker: Client) -> Non
     # A handful of series, however many paths and methods.
     assert len(found) < before + 60
     assert "secret" not in asker.get("/metrics").text
+
+
+def test_statuses_are_bounded_whatever_an_application_answers() -> None:
+    figures = RequestFigures()
+    scope = {"method": "GET", "state": {"route": "/proxy"}}
+    for status in range(100, 1000):
+        figures.count(scope, status=status, sent=0, seconds=0)
+    families = text_string_to_metric_families(figures.text().decode())
+    totals = [
+        one for family in families for one in family.samples if one.name == "hutch_requests_total"
+    ]
+    assert len(totals) < 80
+    assert sum(one.value for one in totals) == 900
+    labels = {one.labels["status"] for one in totals}
+    assert {"200", "404", "502", "2xx", "9xx"} <= labels
 
 
 def test_the_process_and_the_loop_are_told(own: Target, asker: Client) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests.archives import entry, made
 from tests.client import Client
 from tests.serving import serving
 from tests.tracing import can_trace
@@ -143,10 +144,33 @@ def move(path: Path, pending: Pending) -> None:
     transfer(_native.relocate, path, pending)
 
 
+ARCHIVE = made([entry("file", NEW)])
+
+
+def unpack(path: Path, pending: Pending) -> None:
+    extractor = _native.Extractor(
+        os.fsencode(path.parent),
+        pending,
+        _native.Guard([]),
+        keep_owner=False,
+        # The machine stays up: what is killed has written what it has written.
+        sync=False,
+        entries=1,
+        total_bytes=len(NEW),
+        ratio=1,
+        name_bytes=100,
+    )
+    stop = _native.Stop()
+    assert extractor.push(ARCHIVE, stop) is None
+    assert extractor.finish(stop) is None
+
+
 WORK: dict[str, tuple[Work, bool]] = {
     "copy over": (copy, True),
     "copy": (copy, False),
     "move over": (move, True),
+    "unpack over": (unpack, True),
+    "unpack": (unpack, False),
     "replace": (write, True),
     "make": (write, False),
     "replace from a named file": (write_named, True),

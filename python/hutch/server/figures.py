@@ -8,6 +8,7 @@ is the pattern of the application's table; whatever leads to none shares one lab
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import trio
@@ -32,6 +33,8 @@ _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 5, 10
 _LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _LOOK_SECONDS: Final = 0.5
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Applications behind us may answer with any number: those without a name share one label a hundred.
+_STATUSES: Final = frozenset({0, *HTTPStatus})
 # What no row of the table has answered: unknown paths, wrong tokens, heads that are none.
 NO_ROUTE: Final = "none"
 
@@ -117,7 +120,7 @@ class RequestFigures(Figures):
             registry=self.registry,
         )
         # What `labels` finds, found once: it costs more than the counting.
-        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._counters: dict[tuple[str, str, str], Counter] = {}
         self._histograms: dict[str, Histogram] = {}
         self.census: Census | None = None
         self.stalls: Stalls | None = None
@@ -128,7 +131,7 @@ class RequestFigures(Figures):
         """Counts one request that has ended. `scope` is None where none could be read."""
         state: Mapping[str, Any] = {} if scope is None else scope.get("state", {})
         route = state.get("route") or NO_ROUTE
-        key = (_method(scope), route, status)
+        key = (_method(scope), route, _status(status))
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = self._requests.labels(*key)
@@ -155,6 +158,10 @@ class RequestFigures(Figures):
             due = trio.current_time() + _LOOK_SECONDS
             await trio.sleep_until(due)
             self._lag.observe(max(0.0, trio.current_time() - due))
+
+
+def _status(status: int) -> str:
+    return str(int(status)) if status in _STATUSES else f"{status // 100}xx"
 
 
 def _method(scope: Mapping[str, Any] | None) -> str:
