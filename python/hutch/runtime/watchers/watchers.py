@@ -257,12 +257,14 @@ class Watchers:
     async def _deliver(self, engine: _native.Watches) -> None:
         """Takes events to the listeners, for as long as the service lives."""
         while True:
-            with trio.move_on_after(_AGAIN_SECONDS if self._listeners.is_waiting else math.inf):
-                await trio.lowlevel.wait_readable(engine.fileno())
+            if self._listeners.tell(one for one in self._all.values() if one.is_ready):
+                await trio.lowlevel.checkpoint()
+            else:
+                with trio.move_on_after(_AGAIN_SECONDS if self._listeners.is_waiting else math.inf):
+                    await trio.lowlevel.wait_readable(engine.fileno())
+            # In each turn: a storm of events may last, and others wait for more than events.
             engine.hush()
             self._look()
-            while self._listeners.tell(one for one in self._all.values() if one.is_ready):
-                await trio.lowlevel.checkpoint()
 
     def _look(self) -> None:
         """Sees which watchers have become ready, or have not, and wakes who waits for changes."""
