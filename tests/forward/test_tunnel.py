@@ -212,6 +212,28 @@ async def test_a_reset_of_either_cuts_both(relay: Relay) -> None:
         await closed.wait()
 
 
+async def test_a_client_that_half_closed_and_went_is_not_kept_for_a_silent_upstream(
+    relay: Relay,
+) -> None:
+    """Two descriptors were held for each, as long as the upstream took no notice."""
+    ended = trio.Event()
+
+    async def takes_no_notice(peer: Peer) -> None:
+        assert await peer.all() == b""
+        ended.set()
+        await trio.sleep_forever()
+
+    server = await relay.to(speaking(takes_no_notice))
+    wire = await opened(server)
+    await wire.stream.send_eof()
+    with trio.fail_after(PATIENCE):
+        await ended.wait()
+        assert not relay.done.is_set()
+        wire.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await wire.stream.aclose()
+        await relay.done.wait()
+
+
 async def test_the_slower_end_sets_the_pace(relay: Relay) -> None:
     """In both directions: what is not taken stays where it is."""
     go = trio.Event()

@@ -23,6 +23,7 @@ from hutch.server.tunnel import Tunnel
 _SERVICE_RESTART: Final = 1012
 _FED_BYTES: Final = 32 * 1024
 _FRAMES_A_TURN: Final = 1000
+_LOOK_SECONDS: Final = 1.0
 
 
 class Splice:
@@ -37,6 +38,7 @@ class Splice:
         self._sending = trio.Lock()
         self._told = trio.Event()  # the client knows the end, or needs no telling
         self._is_broken = False
+        self._heard_out = trio.Event()  # the client sends no more
         self._all = trio.CancelScope()
 
     async def run(self, rest: bytes) -> None:
@@ -46,6 +48,7 @@ class Splice:
             async with trio.open_nursery() as watching:
                 watching.start_soon(self._at_shutdown)
                 watching.start_soon(self._at_the_end)
+                watching.start_soon(self._when_lost)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._up)
                     nursery.start_soon(self._down, rest)
@@ -66,6 +69,7 @@ class Splice:
             if self._tunnel.is_lost:
                 self._cut()
             self._link.end_sending()
+            self._heard_out.set()
 
     async def _down(self, data: bytes) -> None:
         try:
@@ -84,6 +88,16 @@ class Splice:
             self._cut()
         if self._is_broken:
             self._cut()
+
+    async def _when_lost(self) -> None:
+        """Cuts where a client that sends no more has gone altogether, and the upstream is silent.
+
+        Nobody reads or sends then, and a socket at its end is readable all the time.
+        """
+        await self._heard_out.wait()
+        while not self._tunnel.is_lost:  # noqa: ASYNC110  # nobody tells
+            await trio.sleep(_LOOK_SECONDS)
+        self._cut()
 
     async def _deliver(self, data: bytes) -> None:
         async with self._sending:
