@@ -11,6 +11,7 @@ import click
 from hutch.cli.control import control
 from hutch.cli.gateway import gateway
 from hutch.cli.serve import serve
+from hutch.cli.streams import open_standard_streams
 from hutch.cli.up import up
 
 
@@ -18,6 +19,7 @@ from hutch.cli.up import up
 @click.version_option(package_name="hutch")
 def main() -> None:
     """A workspace runtime: the server inside a microVM that gives a coding agent its hands."""
+    open_standard_streams()
 
 
 main.add_command(gateway)

@@ -26,6 +26,7 @@ from hutch.cli.options import (
     tls_options,
 )
 from hutch.cli.secrets import take_from_environment
+from hutch.cli.streams import greet
 from hutch.wire.config import check_exposure, check_host, check_limits, check_origins
 from hutch.wire.control.config import ControlConfig, ControlLimits, check_network, control_config
 
@@ -178,9 +179,13 @@ def _run(config: ControlConfig, facing: Facing) -> None:
     start_log()
 
     def ready(standing: Standing) -> None:
-        click.echo(f"hutch control listens on {standing.url}")
-        click.echo(f"for gateways on {standing.internal_url}")
-        click.echo(f"their credential is in {config.internal_token_file}")
+        greet(
+            (
+                f"hutch control listens on {standing.url}",
+                f"for gateways on {standing.internal_url}",
+                f"their credential is in {config.internal_token_file}",
+            )
+        )
 
     warn = logging.getLogger("hutch").warning
     trio.run(lambda: serve_control(config, facing=facing, ready=ready, warn=warn))

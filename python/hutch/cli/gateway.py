@@ -22,6 +22,7 @@ from hutch.cli.options import (
     start_log,
     tls_options,
 )
+from hutch.cli.streams import greet
 from hutch.wire.config import check_exposure, check_host, check_limits, check_origins
 from hutch.wire.gateway import (
     NETWORKS,
@@ -149,7 +150,7 @@ def _run(config: GatewayConfig) -> None:
     start_log()
 
     def ready(listening: Listening) -> None:
-        click.echo(f"hutch gateway listens on {listening.url}, for operators {listening.admin_url}")
+        greet((f"hutch gateway listens on {listening.url}, for operators {listening.admin_url}",))
 
     warn = logging.getLogger("hutch").warning
     trio.run(lambda: serve_gateway(config, ready=ready, warn=warn))

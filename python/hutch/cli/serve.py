@@ -26,6 +26,7 @@ from hutch.cli.options import (
     state_dir_option,
 )
 from hutch.cli.secrets import take_from_environment
+from hutch.cli.streams import greet
 from hutch.wire.config import (
     RIPGREP_URL,
     Config,
@@ -170,8 +171,7 @@ def _run(config: Config, *, only_ends: bool) -> None:
         return
 
     def ready(running: Running) -> None:
-        for line in _greeting(config, running.url):
-            click.echo(line)
+        greet(_greeting(config, running.url))
 
     trio.run(lambda: serve_runtime(config, ready=ready, warn=logging.getLogger("hutch").warning))
 

@@ -22,6 +22,7 @@ from hutch.cli.options import (
     start_log,
     state_dir_option,
 )
+from hutch.cli.streams import greet
 from hutch.wire.control.config import check_network, control_config
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def _run(config: UpConfig) -> None:
     client = own_client(config)
 
     def ready(told: Up) -> None:
-        for line in _greeting(config, told):
-            click.echo(line)
+        greet(_greeting(config, told))
 
     warn = logging.getLogger("hutch").warning
     trio.run(lambda: serve_up(config, client, ready=ready, warn=warn))
