@@ -1,4 +1,5 @@
 """Watchers: the extension's engine, who listens to it, and what is asked of it.
 
-Belongs here: `watchers` (the service), `listeners`. Banned here: HTTP, sockets.
+Belongs here: from the bottom up, `watching` (one watcher), `listeners`, `answers`, `watchers` (the
+service). Banned here: HTTP, sockets.
 """

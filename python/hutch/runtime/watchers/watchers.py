@@ -8,127 +8,23 @@ Source: wire contract, section 6; reference, "File Watcher".
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
 import trio
-from msgspec import structs
 
 from hutch import _native
+from hutch.runtime.watchers.answers import ChangesSource
 from hutch.runtime.watchers.listeners import Hear, Listeners
+from hutch.runtime.watchers.watching import Watching, failure_of
 from hutch.wire.config import Limits
-from hutch.wire.errors import Failure, from_os_error
-from hutch.wire.watchers import (
-    WatchBody,
-    WatcherFacts,
-    changes_bytes,
-    overflow_frame,
-    ready_frame,
-    root_fields,
-)
+from hutch.wire.errors import Failure
+from hutch.wire.watchers import WatchBody, WatcherFacts
 
-# Of one answer of `changes`; it is put together in Python.
-_ANSWER_BYTES: Final = 512 * 1024
 # A listener that was full is asked again: a socket sends its megabyte in less.
 _AGAIN_SECONDS: Final = 0.02
-
-
-@dataclass(eq=False, slots=True)
-class _Watching:
-    """A watcher. `first` is the number before its first event."""
-
-    id: str
-    root: bytes
-    excludes: list[str]
-    use_gitignore: bool
-    native: _native.Watcher
-    first: int
-    settled: trio.Event = field(default_factory=trio.Event)
-    failure: Exception | None = None
-    moved: trio.Event = field(default_factory=trio.Event)
-    is_forgotten: bool = False
-
-    @property
-    def is_ready(self) -> bool:
-        return self.settled.is_set() and self.failure is None
-
-    @property
-    def is_active(self) -> bool:
-        return self.is_ready and self.native.status().is_active
-
-    def facts(self) -> WatcherFacts:
-        status = self.native.status()
-        reason = {} if status.incomplete is None else {"incomplete_reason": status.incomplete}
-        return WatcherFacts(
-            id=self.id,
-            dirs=status.dirs,
-            dir_count=status.dirs,
-            excludes=self.excludes,
-            use_gitignore=self.use_gitignore,
-            active=status.is_active,
-            incomplete=status.incomplete is not None,
-            seq=self.native.seq(),
-            **root_fields(self.root),
-            **reason,
-        )
-
-    def seq(self) -> int:
-        """The number of the last event."""
-        return self.native.seq()
-
-    def frames(self, seq: int, most: int) -> tuple[bool, int, list[bytes]]:
-        """What listeners are told after the event `seq`."""
-        return self.native.frames(seq, most)
-
-    def ready(self, seq: int) -> bytes:
-        """The frame that it is there, and has told what is up to `seq`."""
-        return ready_frame(structs.replace(self.facts(), seq=seq))
-
-    def overflow(self, seq: int) -> bytes:
-        """The frame that events up to `seq` are lost."""
-        return overflow_frame(self.id, seq)
-
-    def wake(self) -> None:
-        """Whoever waits for a change looks again."""
-        self.moved.set()
-        self.moved = trio.Event()
-
-
-class ChangesSource:
-    """A finished `wire.watchers.Changes`, as a `Source` of one batch.
-
-    It comes once there is something to tell, the time is up, or the watcher has ended.
-    """
-
-    def __init__(self, watching: _Watching, since: int, wait: float) -> None:
-        self._watching = watching
-        self._since = since
-        self._deadline = trio.current_time() + wait
-        self._is_told = False
-
-    async def pull(self) -> bytes | None:
-        """The answer; None after it."""
-        if self._is_told:
-            return None
-        with trio.CancelScope(deadline=self._deadline):
-            while self._is_waiting():
-                await self._watching.moved.wait()
-        self._is_told = True
-        # Asked first: the last event comes before the end.
-        active = self._watching.is_active and not self._watching.is_forgotten
-        fresh, seq, more, events = self._watching.native.since(self._since, _ANSWER_BYTES)
-        return changes_bytes(fresh=fresh, active=active, seq=seq, more=more, events=events)
-
-    def _is_waiting(self) -> bool:
-        one = self._watching
-        return one.native.seq() == self._since and one.is_active and not one.is_forgotten
-
-    def stop(self) -> None:
-        """Nothing is held."""
 
 
 class Watchers:
@@ -138,7 +34,7 @@ class Watchers:
         self._limits = limits
         self._nursery = nursery
         self._engine: _native.Watches | None = None
-        self._all: dict[str, _Watching] = {}
+        self._all: dict[str, Watching] = {}
         self._made = 0
         self._listeners = Listeners()
 
@@ -166,7 +62,7 @@ class Watchers:
             raise
         if one.failure is not None:
             self._forget(one)
-            raise _failure(one.failure, root)
+            raise failure_of(one.failure, root)
         return one.facts()
 
     def all(self) -> list[WatcherFacts]:
@@ -215,7 +111,7 @@ class Watchers:
             raise Failure("conflict", f"there are {most} watchers already ({ids}); delete one")
         self._forget(over)
 
-    def _start(self, root: bytes, excludes: list[str], *, use_gitignore: bool) -> _Watching:
+    def _start(self, root: bytes, excludes: list[str], *, use_gitignore: bool) -> Watching:
         watcher_id = str(self._made + 1)
         limits = self._limits
         try:
@@ -229,9 +125,9 @@ class Watchers:
                 log_bytes=limits.watch_log_bytes,
             )
         except OSError as error:
-            raise _failure(error, root) from error
+            raise failure_of(error, root) from error
         self._made += 1
-        one = _Watching(watcher_id, root, excludes, use_gitignore, native, native.seq())
+        one = Watching(watcher_id, root, excludes, use_gitignore, native, native.seq())
         self._all[watcher_id] = one
         return one
 
@@ -241,13 +137,13 @@ class Watchers:
             self._nursery.start_soon(self._deliver, self._engine)
         return self._engine
 
-    def _find(self, watcher_id: str) -> _Watching:
+    def _find(self, watcher_id: str) -> Watching:
         one = self._all.get(watcher_id)
         if one is None or not one.is_ready:
             raise Failure("not_found", f"no such watcher: {watcher_id[:100]}")
         return one
 
-    def _forget(self, one: _Watching) -> None:
+    def _forget(self, one: Watching) -> None:
         self._all.pop(one.id, None)
         self._listeners.forget(one.id)
         one.is_forgotten = True
@@ -270,7 +166,7 @@ class Watchers:
         """Sees which watchers have become ready, or have not, and wakes who waits for changes."""
         for one in self._all.values():
             if not one.settled.is_set():
-                _settle(one)
+                one.settle()
             one.wake()
 
     def close(self) -> None:
@@ -279,39 +175,6 @@ class Watchers:
             self._forget(one)
         if self._engine is not None:
             self._engine.close()
-
-
-def _settle(one: _Watching) -> None:
-    try:
-        is_settled = one.native.status().is_ready
-    except (OSError, ValueError, RuntimeError) as error:
-        one.failure = error
-        is_settled = True
-    if is_settled:
-        one.settled.set()
-
-
-_NO_WATCH: Final = {
-    errno.EMFILE: "there are too many inotify instances, or open files",
-    errno.ENFILE: "the machine has too many open files",
-    errno.ENOMEM: "the machine is out of memory",
-    errno.ENOSPC: "the limit of watched directories is reached (fs.inotify.max_user_watches, or "
-    "--watch-directories); delete a watcher, or raise it",
-    errno.EAGAIN: "no thread can be had, or too many earlier watchers hang on a file system that "
-    "does not answer",
-}
-
-
-def _failure(error: Exception, root: bytes) -> Failure:
-    """Why there is no watcher."""
-    if isinstance(error, ValueError):
-        return Failure("bad_request", f"excludes: {error}")
-    if isinstance(error, OSError) and error.errno not in _NO_WATCH:
-        return from_os_error(error, path=root)
-    # 500, as the reference has it where a watcher cannot be made.
-    number = error.errno if isinstance(error, OSError) else None
-    why = _NO_WATCH.get(number or 0, "an unexpected error")
-    return Failure("internal", f"the directory cannot be watched: {why}")
 
 
 @asynccontextmanager
