@@ -87,7 +87,8 @@ def tls_options(command: F) -> F:
 ready_file_option = click.option(
     "--ready-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help='Receives {"url","pid","instance"} once the server listens.',
+    help='Receives {"url","pid","instance"} once the server listens, and the url of each other '
+    "listener.",
 )
 
 state_dir_option = click.option(
