@@ -67,13 +67,18 @@ def try_lock(path: Path) -> int | None:
     return lock
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Puts a 0600 file in place atomically. Raises OSError naming it."""
+def private_beside(path: Path) -> tuple[int, str]:
+    """An empty 0600 file beside `path`: its descriptor, its name. Raises OSError naming `path`."""
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         error.filename = os.fspath(path)  # what was asked for, not the name on its way
         raise
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Puts a 0600 file in place atomically. Raises OSError naming it."""
+    descriptor, name = private_beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -73,6 +73,20 @@ def test_an_option_before_a_command_is_refused_and_not_ignored(
     assert CliRunner().invoke(main, ["control", *command, here]).exit_code == 0
 
 
+@pytest.mark.parametrize("option", ["--key-file", "--internal-token-file", "--ready-file"])
+def test_a_file_that_cannot_be_made_is_named_as_it_was_given(tmp_path: Path, option: str) -> None:
+    words = [f"--state-dir={tmp_path}", "--port=0", "--internal-port=0", f"{option}=/nowhere/file"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hutch.cli", "control", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Error: /nowhere/file: No such file" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["two\nlines", "a\ttab", "half \udcff", "x" * 201])
 def test_a_clients_name_is_a_word_for_a_line(tmp_path: Path, name: str) -> None:
     here = f"--state-dir={tmp_path}"

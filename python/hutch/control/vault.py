@@ -11,7 +11,6 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from hutch.state import private_beside
 from hutch.wire.errors import Failure
 
 _KEY_BYTES: Final = 32
@@ -76,7 +76,7 @@ def _own(path: Path) -> str:
 
 def make_once(path: Path, content: str) -> None:
     """A 0600 file with `content`, whole or not at all; who comes second keeps the first one's."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = private_beside(path)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{content}\n")
