@@ -16,6 +16,7 @@ from tests import mounting
 from tests.mounting import hung, threads_waiting
 from tests.serving import Target, serving
 from tests.sockets import asking
+from tests.watching import wait_until
 
 PATHS = ("/files/stat", "/files/read", "/files/raw")
 MANY = 20
@@ -48,6 +49,24 @@ def test_nobody_else_waits(server: Target, tree: Path) -> None:
         assert client.json("/health") == {"status": "ok"}
         for path in PATHS:
             assert client.get(path, path=file).status_code == 200
+
+
+def test_walks_and_downloads_of_others_go_on(server: Target, tree: Path) -> None:
+    """The threads that go through trees are few: those that hang are none of theirs."""
+    (tree / "a").mkdir()
+    (tree / "a/file").write_text("content")
+    with hung(tree / "hung") as place, server.client() as client, ExitStack() as stack:
+        before = threads_waiting(server.pid)
+        for number in range(os.cpu_count() or 1):
+            stack.enter_context(asking(server, f"/files/stream?path={place}/{number}"))
+            stack.enter_context(asking(server, f"/files?path={tree}&nested=true"))
+        wait_until(lambda: threads_waiting(server.pid) > before)
+        assert client.json("/files", path=tree / "a")["count"] == 1
+        assert len(client.lines("/files/stream", path=tree / "a")) > 0
+        answer = client.request(
+            "POST", "/files/transfer/download", body={"paths": [str(tree / "a")]}
+        )
+        assert answer.status_code == 200
 
 
 def test_a_server_ends_all_the_same(tmp_path: Path, tree: Path) -> None:

@@ -58,6 +58,20 @@ pub fn may_hang(path: &[u8]) -> bool {
     all().is_ok_and(|table| nearest(&table, path).is_some_and(|mount| is_far(&mount.kind)))
 }
 
+/// The same for work at and below any of these paths.
+pub fn may_hang_below<'a>(paths: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    all().is_ok_and(|table| {
+        let is_far_below = |path: &[u8]| {
+            let mut far = table.iter().filter(|mount| is_far(&mount.kind));
+            far.any(|mount| is_at_or_below(&mount.point, path))
+        };
+        let is_far_at = |path| nearest(&table, path).is_some_and(|mount| is_far(&mount.kind));
+        paths
+            .into_iter()
+            .any(|path| is_far_at(path) || is_far_below(path))
+    })
+}
+
 fn nearest<'a>(table: &'a [Mount], path: &[u8]) -> Option<&'a Mount> {
     let above = table
         .iter()

@@ -1,4 +1,6 @@
-//! The one thread pool: as many threads as cores, at a lower priority than the event loop.
+//! The thread pool: as many threads as cores, at a lower priority than the event loop. What may
+//! hang, since a network or a program answers for it, has another such pool, made on first use: a
+//! mount that hangs would hold every thread, and with them all work on disks.
 //!
 //! Belongs here: threads, the queue of turns, panics. A job gets turns; a turn that has to
 //! wait for anything but the disk ends instead, and somebody submits the job again later, so
@@ -11,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::mounts::may_hang_below;
 use crate::scratch::Scratch;
 
 /// How much the pool steps back behind the event loop: at 4 it gets 0.4 of the loop's share
@@ -45,7 +48,8 @@ struct Queue {
 
 const CLOSED: &str = "the thread pool is closed, or no thread could be started";
 
-static CURRENT: Mutex<Option<Pool>> = Mutex::new(None);
+/// For what lies on disks, and for what may hang.
+static CURRENT: Mutex<[Option<Pool>; 2]> = Mutex::new([None, None]);
 
 /// A lock whose owner may have panicked: the state behind it is always left whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -53,19 +57,22 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pool {
-    /// The process's pool, made on first use and anew after [`Pool::close`].
-    pub fn current() -> Self {
+    /// The process's pool for work at and below absolute paths, made on first use and anew after
+    /// [`Pool::close`].
+    pub fn current<'a>(paths: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let is_far = may_hang_below(paths);
         let mut current = lock(&CURRENT);
-        match &*current {
+        let current = &mut current[usize::from(is_far)];
+        match current {
             Some(pool) if !lock(&pool.0.queue).closed => pool.clone(),
             _ => current.insert(Self::start()).clone(),
         }
     }
 
-    /// Ends and joins the process's pool. Jobs that still waited for a turn fail.
+    /// Ends and joins the process's pools. Jobs that still waited for a turn fail.
     pub fn close() {
-        let pool = lock(&CURRENT).take();
-        if let Some(pool) = pool {
+        let pools = std::mem::take(&mut *lock(&CURRENT));
+        for pool in pools.into_iter().flatten() {
             pool.end();
         }
     }

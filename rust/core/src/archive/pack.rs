@@ -72,7 +72,7 @@ impl Pack {
         let shared = Arc::new(Shared {
             feed: Feed::new()?,
             stop: Stop::default(),
-            pool: Pool::current(),
+            pool: Pool::current(wanted.roots.iter().map(|(path, _)| path.as_slice())),
             progress: Mutex::new(Progress::Asked(wanted)),
         });
         shared.submit();

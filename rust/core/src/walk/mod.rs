@@ -203,10 +203,10 @@ impl Walk {
     fn run(options: Options, job: impl FnOnce(Arc<Common>) -> Arc<dyn WalkJob>) -> Result<Self> {
         let common = Arc::new(Common {
             budget: AtomicU64::new(options.content_budget),
+            pool: Pool::current([options.root.as_slice()]),
             options,
             feed: Feed::new()?,
             stop: Stop::default(),
-            pool: Pool::current(),
             ground: OnceLock::new(),
             entries: AtomicU64::default(),
             opens: AtomicU64::default(),
