@@ -22,8 +22,10 @@ from hutch import _native
 
 pytestmark = mounting.needs_fuse
 
-# As many as there are threads of each kind: writes, directories, removals.
-WIDTHS = {"/files/write": 16, "/files/mkdir": 4, "/files/delete": 4}
+# As many as there are threads of each kind: writes, directories, copies, modes, removals.
+WIDTHS = {
+    "/files/write": 16, "/files/mkdir": 4, "/files/copy": 4, "/files/chmod": 4, "/files/delete": 4,
+}  # fmt: skip
 
 
 @contextmanager
@@ -48,12 +50,16 @@ def test_nobody_else_waits_and_the_server_ends(target: Target, tree: Path) -> No
     with hung(tree / "hung") as place, target.client() as client, ExitStack() as stack:
         for path, width in WIDTHS.items():
             for number in range(width + 4):
-                asked = {"path": f"{place}/{path[7:]}{number}/x", "content": "x"}
+                hanging = f"{place}/{path[7:]}{number}/x"
+                asked = {"path": hanging, "content": "x", "mode": "0644"}
+                asked |= {"source": hanging, "destination": f"{tree}/never"}
                 stack.enter_context(asking(target, path, asked))
         wait_until(lambda: threads_waiting(target.pid) >= sum(WIDTHS.values()))
-        for path, status in {"write": 201, "mkdir": 201, "delete": 200}.items():
+        wanted = {"write": 201, "mkdir": 201, "copy": 201, "chmod": 200, "delete": 200}
+        for path, status in wanted.items():
             where = tree / ("a/file" if path == "write" else "a")
             body: dict[str, object] = {"path": str(where), "content": "x", "create_dirs": True}
+            body |= {"source": str(where), "destination": f"{tree}/b", "mode": "0755"}
             answer = client.request("POST", f"/files/{path}", body=body)
             assert answer.status_code == status, answer.text
         os.kill(target.pid, 15)
