@@ -49,6 +49,8 @@ async def test_what_is_known_is_served_and_what_is_not_is_503(gate: Gate) -> Non
     assert (answer.status, answer.failure["code"]) == (503, "unavailable")
     assert answer.failure["may_have_arrived"] is False
     assert await gate.status(gate.asking(known, gen=0)) == 401
+    # It may have been made by a rotation that this gateway has not heard of.
+    assert await gate.status(gate.asking(known, gen=2)) == 503
     gate.plane.start()
     await _back(gate)
     assert await gate.status(asking(unknown)) == 200
@@ -132,6 +134,20 @@ async def test_a_change_that_was_told_counts_though_nobody_answers_any_more(gate
     gate.plane.change(workspace, generation=2)
     await gate.settled()
     assert await gate.status(asking(token)) == 503
+
+
+async def test_a_token_newer_than_what_is_known_is_looked_up_before_the_feed_is_back(
+    gate: Gate,
+) -> None:
+    """It was 401 until the gateway was in contact again, as if it had been revoked."""
+    workspace = await gate.workspace(hello)
+    assert await gate.status(gate.asking(workspace)) == 200
+    gate.plane.stop()
+    await _away(gate)
+    gate.plane.change(workspace, generation=2)
+    gate.plane.start()
+    gate.gateway.directory.in_contact = False
+    assert await gate.status(gate.asking(workspace, gen=2)) == 200
 
 
 async def test_a_gateway_that_starts_first_waits(gates: Gates, plane: Plane) -> None:

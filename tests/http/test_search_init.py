@@ -142,7 +142,7 @@ def status(client: Client) -> Json:
 
 
 def nothing_left(target: Target, place: Path) -> bool:
-    others = {"lock", "pending", "bin", "instance", "cgroup", "exec-journal", "tasks"}
+    others = {"lock", "pending", "bin", "instance", "cgroup", "exec-journal", "tasks", "terminals"}
     rest = {one.name for one in target.state_dir.iterdir()} - others
     return (
         not any(place.iterdir()) and not rest and not any((target.state_dir / "pending").iterdir())

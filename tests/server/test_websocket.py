@@ -389,9 +389,9 @@ async def test_a_client_that_leaves_is_told_to_a_reader(site: Site) -> None:
 
 
 async def test_pings_are_sent_and_answered(site: Site) -> None:
-    server = await site.serve(Sockets(_echo).app, ping_seconds=0.05, pong_seconds=0.3)
+    server = await site.serve(Sockets(_echo).app, ping_seconds=0.05, pong_seconds=1)
     async with opened(server) as socket:
-        for _ in range(10):
+        for _ in range(30):
             event = await socket.next()
             assert isinstance(event, Ping)
             await socket.send(event.response())

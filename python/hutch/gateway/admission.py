@@ -69,13 +69,26 @@ class Admission:
     async def _route(self, claims: Claims) -> Route:
         route = await self._directory.find(claims.sub)
         refusal = _refusal(claims, route)
-        if refusal is not None and self._directory.in_contact:
-            route = await self._directory.look_up(claims.sub)
+        if refusal is not None:
+            route = await self._look_again(claims, route, refusal)
             refusal = _refusal(claims, route)
         if refusal is not None:
             raise refusal
         assert route is not None  # noqa: S101  # for mypy: None is refused
         return route
+
+    async def _look_again(
+        self, claims: Claims, known: Route | None, refusal: Failure
+    ) -> Route | None:
+        """The record as it is now. Raises `refusal` where nobody can say, but for a token that is
+        newer than what is known: that one may be good, so it raises unavailable.
+        """
+        try:
+            return await self._directory.look_up(claims.sub)
+        except Failure:
+            if known is not None and claims.gen > known.generation:
+                raise
+            raise refusal from None
 
     async def confirm(self, passed: Pass) -> None:
         """Looks again, since the workspace refused the raw token. Raises `Failure` where the
