@@ -216,6 +216,12 @@ def test_the_owner_is_ours_unless_the_archives_is_asked_for(client: Client, tree
     # A file that is replaced keeps its owner, as with a write.
     uploaded(client, tree, archive)
     assert (tree / "file").stat().st_uid == 1234
+    # A number that this system does not have is not root's.
+    strange = entry("strange", b"x")
+    strange[0].uid = strange[0].gid = 2**40
+    uploaded(client, tree, made([strange]), owner="archive")
+    owner = (tree / "strange").stat()
+    assert (owner.st_uid, owner.st_gid) == (65534, 65534)
 
 
 def test_a_destination_that_is_not_utf_8(client: Client, tree: Path) -> None:

@@ -16,6 +16,8 @@ use crate::directory::open_directory;
 /// So many bytes of names may wait; then those are settled that are not being filled.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
 const EACH: usize = 96;
+/// The kernel's own number for whoever has none here.
+const NOBODY: u32 = 65534;
 
 /// What an entry is to be.
 #[derive(Clone, Debug)]
@@ -33,7 +35,7 @@ impl Facts {
             u32::try_from(id)
                 .ok()
                 .filter(|id| *id != u32::MAX)
-                .unwrap_or(0)
+                .unwrap_or(NOBODY)
         };
         Self {
             mode: entry.mode,
