@@ -8,7 +8,8 @@ Source: wire contract, section 2, "Write" and "Raw".
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -125,9 +126,20 @@ class _Change:
         return Writer(self.place, self.pending)
 
     def replace(self, content: bytes, stop: Stop) -> Written:
-        writer = self.begin(stop)
-        writer.write(content)
-        return self._settle(writer, stop)
+        self._check(stop)
+        with self._writing(content) as writer:
+            return self._settle(writer, stop)
+
+    @contextmanager
+    def _writing(self, content: bytes) -> Iterator[Writer]:
+        writer = Writer(self.place, self.pending)
+        try:
+            writer.write(content)
+            yield writer
+        finally:
+            # Not when the last reference goes: an error's traceback has one, and a full disk
+            # would be full still for who was just told so.
+            writer.abort()
 
     def commit(self, writer: Writer, stop: Stop) -> Written:
         self._check(stop)
@@ -137,13 +149,9 @@ class _Change:
         self._check(stop)
         while (appended := _native.append(self.place, content, mode=self.mode)) is None:
             # No file yet: one appears, whole. A command may make it first; then append after all.
-            writer = Writer(self.place, self.pending)
-            writer.write(content)
-            try:
+            with self._writing(content) as writer, suppress(FileExistsError):
                 appended = writer.commit(stop, mode=self.mode, only_new=True)
                 break
-            except FileExistsError:
-                continue
         return _answer(self.path, appended)
 
     def _check(self, stop: Stop) -> None:

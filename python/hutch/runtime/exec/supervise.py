@@ -29,7 +29,7 @@ from hutch.runtime.exec.stdin import Stdin
 from hutch.runtime.exec.task import Task
 from hutch.runtime.lanes import Lane
 from hutch.runtime.processes.remains import outlive
-from hutch.wire.config import Limits
+from hutch.wire.config import MIB, Limits
 from hutch.wire.errors import Failure
 from hutch.wire.exec import Resources
 
@@ -198,6 +198,11 @@ class Supervision:
             await stdin.write_first(orders.stdin, eof=orders.close_stdin)
 
 
+# Linux counts a process's pages by processor and adds them up now and then: what it tells of our
+# peak may be less than what a command has inherited of it.
+_ROUGHLY: Final = 4 * MIB
+
+
 class _Floor:
     """The most memory that the server has ever had resident: no command can show less.
 
@@ -210,7 +215,7 @@ class _Floor:
     def own_peak(self, how: _native.Ended) -> int | None:
         """The command's own peak; None where the server's memory, left behind, hides it."""
         if how.max_rss_bytes > self._known:
-            self._known = max(self._known, _server_peak())
+            self._known = max(self._known, _server_peak() + _ROUGHLY)
         return how.max_rss_bytes if how.max_rss_bytes > self._known else None
 
 
