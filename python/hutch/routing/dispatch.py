@@ -6,14 +6,15 @@ way before and after. Banned here: who may ask (each application has its own cre
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from hutch.routing.cors import Headers
+from hutch.routing.cors import Headers, Origins
 from hutch.routing.sockets import Socket
 from hutch.routing.table import Call, Kind, Place, Route, StreamHandler, Table
 from hutch.routing.views import SOCKET, quart_app, refuse_large
+from hutch.server.answers import respond_failure
 from hutch.server.bodies import read_body
 from hutch.server.streaming import FORWARDED, Exchange
 from hutch.wire import shapes
@@ -82,7 +83,28 @@ class Dispatch:
         return shapes.parse_body(route.shape, body)
 
 
-def adding(exchange: Exchange, extra: Headers) -> Exchange:
+async def converse(
+    scope: Any,
+    receive: Any,
+    send: Any,
+    *,
+    origins: Origins,
+    answer: Callable[[Exchange], Awaitable[None]],
+) -> None:
+    """One call of an ASGI application: `answer` answers it, and what it fails with is answered
+    here, once, with the headers that the caller's origin is due.
+    """
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+        return
+    exchange = _adding(Exchange(scope, receive, send), origins.headers(scope))
+    try:
+        await answer(exchange)
+    except Failure as failure:
+        await respond_failure(exchange, failure)
+
+
+def _adding(exchange: Exchange, extra: Headers) -> Exchange:
     """The exchange whose answer carries `extra` headers too."""
     if not extra:
         return exchange
@@ -102,7 +124,7 @@ def _speaks_for_itself(message: Any) -> bool:
     )
 
 
-async def lifespan(receive: Any, send: Any) -> None:
+async def _lifespan(receive: Any, send: Any) -> None:
     """Services are opened before the server and closed after it: nothing to do in between."""
     while True:
         message = await receive()

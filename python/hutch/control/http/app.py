@@ -13,9 +13,9 @@ from hutch.control.composition import Control
 from hutch.control.http import access, auth, health, internal, networks, workspaces
 from hutch.routing import openapi
 from hutch.routing.cors import Origins
-from hutch.routing.dispatch import Dispatch, adding, lifespan
+from hutch.routing.dispatch import Dispatch, converse
 from hutch.routing.table import Table
-from hutch.server.answers import respond_bytes, respond_failure
+from hutch.server.answers import respond_bytes
 from hutch.server.streaming import Exchange
 from hutch.wire.errors import Failure
 
@@ -49,14 +49,7 @@ class Application:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request, as ASGI has it."""
-        if scope["type"] == "lifespan":
-            await lifespan(receive, send)
-            return
-        exchange = adding(Exchange(scope, receive, send), self._origins.headers(scope))
-        try:
-            await self._answer(exchange)
-        except Failure as failure:
-            await respond_failure(exchange, failure)
+        await converse(scope, receive, send, origins=self._origins, answer=self._answer)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope

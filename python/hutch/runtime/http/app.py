@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hutch.routing import openapi
 from hutch.routing.cors import Origins
-from hutch.routing.dispatch import Dispatch, adding, lifespan
+from hutch.routing.dispatch import Dispatch, converse
 from hutch.routing.table import Place, Table
 from hutch.runtime.composition import Runtime
 from hutch.runtime.http import (
@@ -34,7 +34,7 @@ from hutch.runtime.http import (
 )
 from hutch.runtime.http import exec as commands
 from hutch.runtime.http.auth import HOLD, Tokens, brings_token, require_token
-from hutch.server.answers import respond_bytes, respond_failure
+from hutch.server.answers import respond_bytes
 from hutch.server.streaming import Exchange
 from hutch.wire.errors import Failure
 from hutch.wire.system import local_path
@@ -83,14 +83,7 @@ class Application:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request or one socket, as ASGI has it."""
-        if scope["type"] == "lifespan":
-            await lifespan(receive, send)
-            return
-        exchange = adding(Exchange(scope, receive, send), self._origins.headers(scope))
-        try:
-            await self._answer(exchange)
-        except Failure as failure:
-            await respond_failure(exchange, failure)
+        await converse(scope, receive, send, origins=self._origins, answer=self._answer)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
